@@ -1,0 +1,78 @@
+"""The default family: a small decoder on the taps of a shared, frozen VGG trunk, with a distribution over ab bins at its end.
+
+It joins paper 001 (a frozen VGG encoder, a learned decoder) with paper 002 (bins, read out by annealed mean) and, from paper 000,
+a fusion of what the whole picture shows into every place. What differs from 001: skip connections, nearest upsampling, no tanh.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.ab_bins import AbBins, srgb_cells
+from models.colorizers.base import TapColorizer
+from models.vgg import STRIDE, Taps, VggTrunk
+
+
+class VggExpert(TapColorizer):
+    """Decoder from stride 32 up to stride 4; its ab has a quarter of the sides of L.
+
+    Args:
+        trunk: the shared trunk.
+        widths: channels at the strides 16, 8 and 4.
+        bins: number of ab bins; the centres themselves are in the checkpoint.
+        temperature: of the annealed mean; lower is more vivid.
+        mute: how strongly doubt mutes chroma; see `AbBins.annealed_mean`.
+        saturation: factor on the chroma that is read out, chosen on validation pictures.
+    """
+
+    stride = STRIDE
+
+    def __init__(
+        self,
+        trunk: VggTrunk,
+        widths: tuple[int, int, int] = (96, 64, 64),
+        bins: int = 260,
+        temperature: float = 0.38,
+        mute: float = 0.0,
+        saturation: float = 1.0,
+    ) -> None:
+        super().__init__(trunk)
+        deep, middle, fine = widths
+        channels = trunk.channels
+        self.temperature, self.mute, self.saturation = temperature, mute, saturation
+        self.deepest = nn.Conv2d(channels[32], deep, 1)
+        self.whole = nn.Linear(channels[32], deep)
+        self.up16 = UpStage(deep, channels[16], deep)
+        self.up8 = UpStage(deep, channels[8], middle)
+        self.up4 = UpStage(middle, channels[4], fine)
+        self.logits = nn.Conv2d(fine, bins, 1)
+        self.bins = AbBins(srgb_cells() if bins == 260 else torch.zeros(bins, 2))
+
+    def features(self, taps: Taps) -> Tensor:
+        """What the 1x1 convolution `logits` turns into logits over the ab bins: `(n,widths[2],h/4,w/4)`."""
+        whole = self.whole(taps[32].mean(dim=(2, 3)))
+        x = F.relu(self.deepest(taps[32]) + whole[:, :, None, None])
+        x = self.up16(x, taps[16])
+        x = self.up8(x, taps[8])
+        x = self.up4(x, taps[4])
+        return x
+
+    def decode(self, taps: Taps) -> Tensor:
+        logits = self.logits(self.features(taps)).float()
+        return self.saturation * self.bins.annealed_mean(logits, self.temperature, self.mute)
+
+
+class UpStage(nn.Module):
+    """Doubles the resolution and adds the trunk's tap at that resolution, then one 3x3 convolution."""
+
+    def __init__(self, inputs: int, tap: int, outputs: int) -> None:
+        super().__init__()
+        self.lateral = nn.Conv2d(tap, inputs, 1, bias=False)
+        self.before = nn.BatchNorm2d(inputs)
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.after = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor, tap: Tensor) -> Tensor:
+        x = F.relu(F.interpolate(x, scale_factor=2.0, mode="nearest") + self.before(self.lateral(tap)))
+        x = F.relu(self.after(self.conv(x)))
+        return x

@@ -1,0 +1,16 @@
+"""Makes torchvision importable beside a torch build that its compiled operators do not fit.
+
+torchvision describes its operators `nms` and `qnms` when it is imported, and fails if their schemas are unknown: so it is
+wherever its compiled library does not load, a CPU build of torch beside the default wheel for instance. Chromaroute uses only
+the Python parts, for which a declared schema without a kernel is enough. Whoever imports torchvision imports this module first.
+"""
+
+import torch
+
+SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:  # "operator torchvision::nms does not exist"
+    for _operator in ("torchvision::nms", "torchvision::qnms"):
+        torch.library.define(_operator, SCHEMA)

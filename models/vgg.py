@@ -1,0 +1,75 @@
+"""VGG trunks with named taps: torchvision's VGG-16 and VGG-19, and a compact one, all built by torchvision's `make_layers`.
+
+Simonyan and Zisserman 2014. A trunk is cut at its last feature map (paper 001 trims VGG-16 there) and serves routing and painting
+alike. What differs: `compact` is narrow, has batch norm and a sixth stage, so that its deepest tap sees a whole 128 px picture.
+"""
+
+import torch
+from torch import Tensor, nn
+
+import models.torchvision_operators  # noqa: F401  (before torchvision)
+from torchvision.models import vgg as torchvision_vgg
+
+from models.lab import lightness_to_luma
+
+Taps = dict[int, Tensor]  # stride -> features (n, channels, h / stride, w / stride)
+
+STRIDE = 32  # of the deepest tap: pictures must have sides that are multiples of it
+
+TRUNKS: dict[str, tuple[list[str | int], bool]] = {
+    # name: (make_layers' configuration, batch norm)
+    "compact": ([32, "M", 64, "M", 128, 128, "M", 256, 256, "M", 320, 320, "M", 384, 384], True),
+    "vgg16": (torchvision_vgg.cfgs["D"], False),
+    "vgg19": (torchvision_vgg.cfgs["E"], False),
+}
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class VggTrunk(nn.Module):
+    """The convolutional part of a VGG network, with the last feature map at each stride as a tap.
+
+    Args:
+        network: a key of `TRUNKS`.
+
+    Raises:
+        ValueError: `network` is not one of `TRUNKS`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: str = "compact") -> None:
+        super().__init__()
+        if network not in TRUNKS:
+            raise ValueError(f"there is no trunk {network!r}: give one of {', '.join(TRUNKS)}.")
+        configuration, batch_norm = TRUNKS[network]
+        self.features = torchvision_vgg.make_layers(configuration, batch_norm=batch_norm)
+        self.channels = _channels(configuration)
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, L: Tensor) -> Taps:
+        """The taps of lightness `(n,1,h,w)` in [0, 100], whose sides are multiples of 32; keys are the strides 1, 2, ... 32."""
+        x = (lightness_to_luma(L) - self.mean) / self.std
+        taps: Taps = {}
+        stride = 1
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                taps[stride] = x
+                stride *= 2
+            x = layer(x)
+        taps[stride] = x
+        return taps
+
+
+def _channels(configuration: list[str | int]) -> dict[int, int]:
+    channels, stride, width = {}, 1, 3
+    for item in configuration:
+        if isinstance(item, int):
+            width = item
+        else:
+            channels[stride] = width
+            stride *= 2
+    return {**channels, stride: width}

@@ -1,0 +1,141 @@
+"""`chromaroute-train`: prepare, train, publish, evaluate."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.bundle import load_bundle
+from models.ensemble import Ensemble
+from models.errors import ChromarouteError
+from training.checkpoints import replace_file
+from training.config import load_bundle_recipe, load_recipe
+from training.data.manifest import read_manifest, write_manifest
+from training.data.prepare import prepare as prepare_entries
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.evaluate import evaluate as evaluate_bundle
+from training.publish import Publisher
+from training.run import Material, run, select
+
+app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles of them.", pretty_exceptions_enable=False)
+
+Data = Annotated[Path, typer.Option("--data", help="The manifest that `prepare` wrote.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of the runs.")]
+Changes = Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: a.b=value.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink the run to seconds, to see that it works.")]
+
+
+def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Our own errors end a command with their message and exit code 1; anything else is a fault and shows its traceback."""
+
+    @wraps(command)
+    def run_command(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except ChromarouteError as error:
+            print(f"chromaroute-train: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+    return run_command
+
+
+@app.command()
+@told_plainly
+def prepare(
+    source: Annotated[Path, typer.Argument(help="A folder with a folder of pictures for each category, or tar shards.")],
+    out: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("data/manifest.csv"),
+    split: Annotated[str, typer.Option(help="Put every picture into this split; by default the content decides.")] = "",
+) -> None:
+    """Make a manifest of a data set; what cannot be used is set aside and listed."""
+    prepared = prepare_entries(source, split)
+    write_manifest(prepared.entries, out)
+    print(prepared.summary())
+    print(f"{len(prepared.entries)} pictures in {out}")
+
+
+@app.command()
+@told_plainly
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the project, or a TOML file.")],
+    data: Data = Path("data/manifest.csv"),
+    runs: Runs = Path("runs"),
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
+    changes: Changes = [],  # noqa: B006 (typer reads the default and does not change it)
+    smoke: Smoke = False,
+) -> None:
+    """Train a recipe; a run that was interrupted goes on where it was."""
+    for name, scores in run(load_recipe(recipe, tuple(changes), smoke), data, runs, device):
+        print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+
+
+@app.command()
+@told_plainly
+def publish(
+    recipe: Annotated[str, typer.Argument(help="A recipe of a bundle, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced when the new one is whole.")],
+    data: Data = Path("data/manifest.csv"),
+    runs: Runs = Path("runs"),
+    changes: Changes = [],  # noqa: B006
+    smoke: Smoke = False,
+) -> None:
+    """Calibrate finished runs on the validation pictures and join them into a bundle."""
+    bundle = load_bundle_recipe(recipe, tuple(changes), smoke)
+    manifest = Publisher(bundle, Material(bundle.data, data), runs, Console()).publish(out)
+    size = sum(card.bytes for card in manifest.cards().values())
+    print(f"{manifest.name}: {len(manifest.experts)} experts, {size / 2**20:.1f} MiB in {out}")
+
+
+@app.command()
+@told_plainly
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")] = Path("models/bundles/everyday"),
+    data: Data = Path("data/manifest.csv"),
+    split: Annotated[str, typer.Option(help="train, val, test or unseen.")] = "test",
+    sets: Annotated[list[str], typer.Option("--set-name", help="Only these sets of the manifest.")] = [],  # noqa: B006
+    limit: Annotated[int, typer.Option(help="At most so many pictures, spread evenly; 0 for all.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+) -> None:
+    """Score a bundle on grey copies of pictures whose colours are known."""
+    entries = select(read_manifest(data), tuple(sets), split, limit)
+    found = evaluate_bundle(Ensemble(load_bundle(bundle)), entries)
+    if out is not None:
+        replace_file(out, (json.dumps(rounded(asdict(found)), indent=1) + "\n").encode())
+    show(found)
+
+
+def show(found: Evaluation) -> None:
+    """Print the tables of an evaluation."""
+    console = Console()
+    router = ", ".join(f"{name} {value:.1%}" for name, value in found.router.items())
+    console.print(f"{found.bundle} on {found.pictures} pictures; router: {router}")
+    table = Table("way", "PSNR, dB", "minus grey's", "colourfulness / truth's", "ΔE00", "of grey's")
+    for name, row in found.rows.items():
+        cells = (f"{row['psnr']:.2f}", f"{row['psnr_gain']:+.2f}", f"{row['colourfulness']:.2f}")
+        table.add_row(name, *cells, f"{row['delta_e']:.2f}", f"{row['delta_e_ratio']:.3f}")
+    console.print(table)
+    table = Table("category", "pictures", "top-1", "top-3", "PSNR gain", "colourfulness", "ΔE00 routed", "general")
+    for name, row in found.categories.items():
+        hits = (f"{row[k]:.1%}" if k in row else "" for k in ("top1", "top3"))
+        scores = (f"{row['routed psnr_gain']:+.2f}", f"{row['routed colourfulness']:.2f}")
+        table.add_row(
+            name, f"{row['pictures']:.0f}", *hits, *scores, f"{row['routed delta_e']:.2f}", f"{row['general delta_e']:.2f}"
+        )
+    console.print(table)
+
+
+def rounded(value: Any) -> Any:
+    """The same nested value with floats at four places."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    app()

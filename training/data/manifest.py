@@ -1,0 +1,111 @@
+"""The manifest: a CSV file that names every picture of a data set, its category and its split."""
+
+import csv
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from models.errors import ChromarouteError
+from training.checkpoints import replace_file
+
+SPLITS = ("train", "val", "test", "unseen")
+MEMBER = "::"  # between a tar shard and the member in it
+
+
+class DataError(ChromarouteError):
+    """A manifest, a folder or a shard that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture: where it is (a file, or `shard.tar::member`), and what is known of it. Sizes in pixels."""
+
+    path: str
+    set: str
+    split: str
+    category: str
+    width: int
+    height: int
+    sha256: str
+
+
+def split_by_content(sha256: str) -> str:
+    """`train`, `val` or `test` in shares of 90, 5 and 5, drawn from the content: a copy of a picture can never cross splits."""
+    share = int(sha256[:8], 16) % 100
+    return "train" if share < 90 else "val" if share < 95 else "test"
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """All entries of a manifest.
+
+    Raises:
+        DataError: there is no such file, it is no manifest, or it has a split that we do not know.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no manifest {path}: make one with `chromaroute-train prepare FOLDER --out {path}`.")
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        columns = [field.name for field in fields(Entry)]
+        if rows.fieldnames != columns:
+            raise DataError(f"{path} has the columns {rows.fieldnames}: a manifest has {columns}.")
+        entries = [Entry(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]
+    if unknown := {entry.split for entry in entries} - set(SPLITS):
+        raise DataError(f"{path} has the splits {sorted(unknown)}: give {', '.join(SPLITS)}.")
+    return entries
+
+
+def write_manifest(entries: Iterable[Entry], path: Path) -> None:
+    """Write a manifest, whole or not at all."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, [field.name for field in fields(Entry)], lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(asdict(entry) for entry in entries)
+    replace_file(path, text.getvalue().encode())
+
+
+def digest(entries: Iterable[Entry]) -> str:
+    """A sha256 over the contents, categories and splits of the entries, in any order: the name of a data set."""
+    lines = sorted(f"{entry.sha256} {entry.set} {entry.split} {entry.category}" for entry in entries)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def read_pictures(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """Each entry with its bytes; every shard is opened once, so the order is that of the shards and not of the entries.
+
+    Raises:
+        DataError: a file or a member is not where the manifest says.
+    """
+    shards: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        shard, separator, member = entry.path.partition(MEMBER)
+        if separator:
+            shards.setdefault(shard, {})[member] = entry
+            continue
+        try:
+            yield entry, Path(entry.path).read_bytes()
+        except OSError as error:
+            raise DataError(f"the manifest's picture {entry.path} cannot be read: {error}. Run `prepare` again.") from error
+    for shard, members in shards.items():
+        for name, content in read_shard(Path(shard)):
+            if wanted := members.pop(name, None):
+                yield wanted, content
+        if members:
+            raise DataError(f"{shard} lacks {len(members)} pictures of the manifest, {next(iter(members))} among them.")
+
+
+def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every file in a tar shard.
+
+    Raises:
+        DataError: the shard is missing or is no tar file.
+    """
+    try:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                if member.isfile() and (file := tar.extractfile(member)):
+                    yield member.name, file.read()
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"the shard {shard} cannot be read: {error}.") from error

@@ -1,0 +1,89 @@
+"""Packs: the pictures of a data set as one array of Lab bytes on disk, mapped into memory, so that batches are slices."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from PIL import Image, ImageOps
+from rich.progress import track
+
+from models.lab import luma, luma_to_lightness, srgb_to_lab
+from training.data.manifest import DataError, Entry, digest, read_pictures
+
+L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, and sRGB keeps them in a byte
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Square pictures as Lab bytes `(n,3,size,size)`, and their category's index in `categories`."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    categories: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pick(self, places: np.ndarray) -> "Pack":
+        """The pictures at these places."""
+        return Pack(self.pixels[places], self.labels[places], self.categories)
+
+
+def decode_rgb(content: bytes) -> np.ndarray:
+    """RGB bytes `(h,w,3)` of an encoded picture, upright.
+
+    Raises:
+        DataError: it cannot be decoded to the end.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise DataError(f"a picture cannot be decoded: {error!r}") from error
+
+
+def lab_bytes(content: bytes, size: int) -> np.ndarray:
+    """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, the grey that serving sees."""
+    image = ImageOps.fit(Image.fromarray(decode_rgb(content)), (size, size), Image.Resampling.BICUBIC)
+    rgb = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    grey = (luma(rgb) * 255).round() / 255
+    ab = srgb_to_lab(rgb)[:, 1:]
+    lab = torch.cat((luma_to_lightness(grey) * L_SCALE, ab + 128), dim=1)
+    return lab[0].round().clamp(0, 255).byte().numpy()
+
+
+def load_pack(entries: list[Entry], categories: tuple[str, ...], size: int, folder: Path) -> Pack:
+    """The pack of these entries, from `folder` if it was made before.
+
+    Raises:
+        DataError: there are no entries, or one of a category that is not in `categories`, or a picture is gone.
+    """
+    if not entries:
+        raise DataError("no picture of the manifest is in the sets, splits and categories that the recipe asks for.")
+    if strangers := {entry.category for entry in entries} - set(categories):
+        raise DataError(f"the manifest has the categories {sorted(strangers)}, which are not among {', '.join(categories)}.")
+    entries = sorted(entries, key=lambda entry: entry.sha256)
+    path = folder / f"{digest(entries)[:16]}-{size}.npy"
+    if not path.is_file():
+        _write_pack(entries, size, path)
+    labels = np.array([categories.index(entry.category) for entry in entries])
+    return Pack(np.load(path, mmap_mode="r"), labels, categories)
+
+
+def _write_pack(entries: list[Entry], size: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".partial")
+    pixels = open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(entries), 3, size, size))
+    place = {entry.sha256: index for index, entry in enumerate(entries)}
+    found = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
+    with ThreadPoolExecutor() as pool:
+        while chunk := list(islice(found, 256)):
+            for (entry, _), lab in zip(chunk, pool.map(lambda item: lab_bytes(item[1], size), chunk), strict=True):
+                pixels[place[entry.sha256]] = lab
+    pixels.flush()
+    aside.replace(path)

@@ -1,0 +1,1 @@
+"""How good the colours and the routing are."""

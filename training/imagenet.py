@@ -1,0 +1,42 @@
+"""ImageNet weights of torchvision's VGG-16 and VGG-19, as the tensors of a trunk and of a classifier.
+
+torchvision distributes them as a pickle. It is read once, tensors only, and what is kept is safetensors.
+"""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import models.torchvision_operators  # noqa: F401  (before torchvision)
+from models.errors import CheckpointError
+from torchvision.models import VGG16_Weights, VGG19_Weights
+
+WEIGHTS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
+
+
+def imagenet_weights(network: str, file: Path | None) -> dict[str, Tensor]:
+    """The state of torchvision's `network`, from `file` (.safetensors, or the .pth that torchvision distributes) or fetched.
+
+    Raises:
+        CheckpointError: the file is missing or is of another network, or there is neither a file nor a connection.
+    """
+    weights = WEIGHTS[network]
+    try:
+        if file is None:
+            state = weights.get_state_dict(progress=True, check_hash=True)
+        elif file.suffix == ".safetensors":
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, URLError) as error:
+        raise CheckpointError(
+            f"the ImageNet weights of {network} could not be had from {file or weights.url} ({error}): "
+            f"fetch {weights.url} elsewhere and name the file in the recipe, router.weights."
+        ) from error
+    wanted = {"features.0.weight", "classifier.6.weight"}
+    if not wanted <= set(state):
+        raise CheckpointError(f"{file} holds no {network} of torchvision: it lacks {', '.join(sorted(wanted - set(state)))}.")
+    return dict(state)

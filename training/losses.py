@@ -1,0 +1,48 @@
+"""Losses on chrominance. All take ab in CIELAB units and mean over pixels and pictures."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.ab_bins import AbBins
+from models.colorizers.vgg_expert import VggExpert
+from models.vgg import Taps
+from training.data.batches import plain_batches
+from training.data.packs import Pack
+
+
+def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor) -> Tensor:
+    """The bin cross-entropy of an expert for true ab `(n,2,h,w)`, at a quarter of its places.
+
+    Neighbours say nearly the same, and 260 bins a place are what a step spends most on after the convolutions. The grid of places
+    is shifted at random, so that all of them count over time.
+    """
+    top, left = torch.randint(2, (2,)).tolist()
+    logits = expert.logits(expert.features(taps)[:, :, top::2, left::2])
+    return bin_cross_entropy(logits, F.avg_pool2d(ab, 4)[:, :, top::2, left::2], expert.bins, weights)
+
+
+def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor) -> Tensor:
+    """Cross-entropy of logits `(n,k,h,w)` against the soft encoding of ab `(n,2,h,w)`; Zhang et al. 2016, equation 2.
+
+    Each pixel counts by the weight `(k,)` of its nearest bin, so rare colours can be made to matter.
+    """
+    index, share = bins.soft_encode(ab)
+    logits = logits.float()
+    log_likelihood = (logits.gather(1, index) * share).sum(dim=1) - logits.logsumexp(dim=1)
+    return -(weights[index[:, 0]] * log_likelihood).mean()
+
+
+def ab_squared_error(predicted: Tensor, ab: Tensor) -> Tensor:
+    """Mean squared error of ab, in units of 128 squared: papers 001 and 003."""
+    return F.mse_loss(predicted / 128, ab / 128)
+
+
+def rebalancing_weights(bins: AbBins, pack: Pack, strength: float) -> Tensor:
+    """Loss weights `(k,)` of the bins from the colours of up to 4000 pictures of a pack; `strength` 1 is as published."""
+    picks = np.linspace(0, len(pack) - 1, min(len(pack), 4000)).astype(int)
+    counts = torch.zeros(len(bins))
+    for batch in plain_batches(pack.pick(picks), 100, 128):
+        counts += bins.quantise(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))
+    return bins.rebalancing(counts, strength)

@@ -1,0 +1,69 @@
+"""An expert: the general decoder of a joint run, fine-tuned on one category, its trunk frozen (paper 001's way, 003's purpose).
+
+Most of a batch is of the category; the rest is anything, so that an expert stays sane on what is routed to it by mistake.
+"""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from models.colorizers.vgg_expert import VggExpert
+from models.vgg import VggTrunk
+from training.checkpoints import load_state
+from training.config import Expert, Recipe
+from training.data.batches import Batch, training_batch
+from training.data.packs import Pack
+from training.losses import expert_loss, rebalancing_weights
+from training.tasks.base import Learner, Painter, part
+
+
+class ExpertTask(Painter):
+    """Train one category's decoder; `base` is the best checkpoint of a joint run."""
+
+    def __init__(self, recipe: Recipe, category: str, own: Pack, all_: Pack, val: Pack, base: Path, device: torch.device) -> None:
+        assert isinstance(recipe.task, Expert)
+        self.recipe, self.options, self.category, self.device = recipe, recipe.task, category, device
+        self.own_pack, self.all_pack, self.val_pack = own, all_, val
+        tensors, meta = load_state(base)
+        self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
+        self.trunk.load_state_dict(part(tensors, "trunk."))
+        self.trunk.to(device, memory_format=torch.channels_last)
+        self.expert = VggExpert(self.trunk)
+        self.expert.load_state_dict(part(tensors, "expert."))
+        self.learner = Learner(self.expert, recipe.schedule, device)
+        self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(device)
+
+    def draw(self, step: int) -> Batch:
+        schedule, seed = self.recipe.schedule, self.recipe.seed
+        count = round(schedule.batch * self.options.own_share)
+        own = training_batch(self.own_pack, step, count, schedule.size_at(step), seed)
+        if count == schedule.batch:
+            return own
+        other = training_batch(self.all_pack, step, schedule.batch - count, schedule.size_at(step), seed + 1)
+        both = (torch.cat(pair) for pair in ((own.L, other.L), (own.ab, other.ab), (own.labels, other.labels)))
+        return Batch(*both)
+
+    def step(self, batch: Batch, pace: float) -> dict[str, float]:
+        batch = batch.to(self.device)
+        self.expert.train()
+        with self.learner.autocast:
+            with torch.no_grad():
+                taps = self.trunk(batch.L.contiguous(memory_format=torch.channels_last))
+            loss = expert_loss(self.expert, taps, batch.ab, self.weights)
+        self.learner.update(loss, pace)
+        return {"painting": float(loss.detach())}
+
+    def paint(self, L: Tensor) -> Tensor:
+        with self.learner.autocast:
+            return self._averaged().decode(self.trunk(L))
+
+    def result(self) -> dict[str, Tensor]:
+        return {f"expert.{name}": tensor for name, tensor in self._averaged().own_state().items()}
+
+    def meta(self) -> dict[str, Any]:
+        return {"family": "vgg_expert", "arguments": {}, "category": self.category}
+
+    def _averaged(self) -> VggExpert:
+        return cast(VggExpert, self.learner.average.module).eval()

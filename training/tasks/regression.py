@@ -1,0 +1,60 @@
+"""Squared error on ab, for any family that reads L: paper 003 trains its strided CNN so, one network a category."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.colorizers import COLORIZERS, Colorizer, TapColorizer
+from training.config import RecipeError, Recipe, Regression
+from training.data.batches import Batch, training_batch
+from training.data.packs import Pack
+from training.losses import ab_squared_error
+from training.tasks.base import Learner, Painter
+
+
+class RegressionTask(Painter):
+    """Train one colorizer by regression.
+
+    Raises:
+        RecipeError: the family is unknown, or reads a trunk's taps.
+    """
+
+    def __init__(self, recipe: Recipe, category: str, train: Pack, val: Pack, device: torch.device) -> None:
+        assert isinstance(recipe.task, Regression)
+        self.recipe, self.options, self.category, self.device = recipe, recipe.task, category, device
+        self.train_pack, self.val_pack = train, val
+        plain = [name for name, family in COLORIZERS.items() if not issubclass(family, TapColorizer)]
+        if recipe.task.family not in plain:
+            raise RecipeError(f"family is {recipe.task.family!r}: a regression can train {', '.join(plain)}.")
+        torch.manual_seed(recipe.seed)
+        self.network = COLORIZERS[recipe.task.family](**recipe.task.arguments)
+        self.learner = Learner(self.network, recipe.schedule, device)
+
+    def draw(self, step: int) -> Batch:
+        schedule = self.recipe.schedule
+        return training_batch(self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed)
+
+    def step(self, batch: Batch, pace: float) -> dict[str, float]:
+        batch = batch.to(self.device)
+        self.network.train()
+        with self.learner.autocast:
+            predicted = self.network(batch.L)
+        truth = F.interpolate(batch.ab, predicted.shape[-2:], mode="area")
+        loss = ab_squared_error(predicted.float(), truth)
+        self.learner.update(loss, pace)
+        return {"squared_error": float(loss.detach())}
+
+    def paint(self, L: Tensor) -> Tensor:
+        with self.learner.autocast:
+            return cast(Tensor, self._averaged()(L))
+
+    def result(self) -> dict[str, Tensor]:
+        return {f"expert.{name}": tensor for name, tensor in self._averaged().own_state().items()}
+
+    def meta(self) -> dict[str, Any]:
+        return {"family": self.options.family, "arguments": self.options.arguments, "category": self.category}
+
+    def _averaged(self) -> Colorizer:
+        return cast(Colorizer, self.learner.average.module).eval()
