@@ -26,7 +26,8 @@ def srgb_cells(grid: int = 10) -> Tensor:
     levels = torch.linspace(0, 1, 52)
     cube = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 1, -1)
     cells = (srgb_to_lab(cube)[0, 1:, 0].T / grid).round()
-    return torch.unique(cells, dim=0) * grid
+    found: Tensor = torch.unique(cells, dim=0)
+    return found * grid
 
 
 class AbBins(nn.Module):

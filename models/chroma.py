@@ -45,7 +45,7 @@ def chroma_planes(grey: Bytes, ab: Tensor) -> Floats:
 
 
 def resize(ab: Tensor, shape: tuple[int, int]) -> Tensor:
-    """ab `(n,2,h,w)` at another resolution."""
+    """Ab `(n,2,h,w)` at another resolution."""
     return F.interpolate(ab, shape, mode="bilinear", align_corners=False)
 
 
@@ -83,8 +83,7 @@ def _grown(planes: Floats, shape: tuple[int, int], top: int, bottom: int) -> lis
     height, width = planes.shape[1:]
     box = (0, top * height / shape[0], width, bottom * height / shape[0])
     return [
-        np.asarray(Image.fromarray(plane).resize((shape[1], bottom - top), Image.Resampling.BILINEAR, box=box))
-        for plane in planes
+        np.asarray(Image.fromarray(plane).resize((shape[1], bottom - top), Image.Resampling.BILINEAR, box=box)) for plane in planes
     ]
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import models.torchvision_operators  # noqa: F401  (before torchvision)
+from models.torchvision_parts import vgg as torchvision_vgg
 from models.vgg import Taps
-from torchvision.models import vgg as torchvision_vgg
 
 
 class Classifier(nn.Module):

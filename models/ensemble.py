@@ -55,6 +55,20 @@ class Options:
         imaging.output_format(self.format, "PNG")
 
 
+@dataclass
+class Stopwatch:
+    """Milliseconds a stage."""
+
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Takes the time of the block."""
+        start = perf_counter()
+        yield
+        self.timings[name] = round(1000 * (perf_counter() - start), 2)
+
+
 class Candidate(BaseModel):
     """A category and its probability."""
 
@@ -85,19 +99,9 @@ class Decision(BaseModel):
     working_size: int = Field(description="short side in pixels at which the networks saw the picture, whatever its own size")
     timings_ms: dict[str, float] = Field(description="milliseconds a stage")
 
-
-@dataclass
-class Stopwatch:
-    """Milliseconds a stage."""
-
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time that the block takes to a stage."""
-        start = perf_counter()
-        yield
-        self.timings[name] = round(self.timings.get(name, 0.0) + 1000 * (perf_counter() - start), 2)
+    def after(self, watch: Stopwatch) -> "Decision":
+        """The same record, with the stages that came before it."""
+        return self.model_copy(update={"timings_ms": {**watch.timings, **self.timings_ms}})
 
 
 class Views:
@@ -183,8 +187,8 @@ class Ensemble:
 
     def _blend(self, painted: list[tuple[Tensor, float]]) -> Tensor:
         """The weighted mean of what the experts painted, at the resolution of the first."""
-        shape = painted[0][0].shape[-2:]
-        return sum((chroma.resize(ab, shape) * weight for ab, weight in painted[1:]), painted[0][0] * painted[0][1])
+        height, width = painted[0][0].shape[-2:]
+        return sum((chroma.resize(ab, (height, width)) * weight for ab, weight in painted[1:]), painted[0][0] * painted[0][1])
 
     def _decision(self, route: Route, watch: Stopwatch) -> Decision:
         shares = self.shares(route)
@@ -218,7 +222,9 @@ def finish(picture: Picture, ab: Tensor, decision: Decision, options: Options) -
     return content, format, decision.model_copy(update={"timings_ms": watch.timings})
 
 
-def colorize(content: bytes, ensemble: Ensemble, options: Options | None = None) -> tuple[bytes, str, Decision]:
+def colorize(
+    content: bytes, ensemble: Ensemble, options: Options | None = None, max_pixels: int = imaging.MAX_PIXELS
+) -> tuple[bytes, str, Decision]:
     """The whole way of a picture: bytes in, bytes in colour, their format, and the decision record out.
 
     Raises:
@@ -226,9 +232,8 @@ def colorize(content: bytes, ensemble: Ensemble, options: Options | None = None)
         OptionError: the requested category is not one of the bundle's.
     """
     options = options or Options()
-    start = perf_counter()
-    picture = imaging.decode(content)
-    decoded = round(1000 * (perf_counter() - start), 2)
+    watch = Stopwatch()
+    with watch.stage("decode"):
+        picture = imaging.decode(content, max_pixels)
     ab, decision = ensemble.paint(picture, options)
-    decision = decision.model_copy(update={"timings_ms": {"decode": decoded, **decision.timings_ms}})
-    return finish(picture, ab, decision, options)
+    return finish(picture, ab, decision.after(watch), options)

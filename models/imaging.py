@@ -36,12 +36,12 @@ class Picture:
     @property
     def height(self) -> int:
         """Rows of pixels."""
-        return self.luma.shape[0]
+        return int(self.luma.shape[0])
 
     @property
     def width(self) -> int:
         """Columns of pixels."""
-        return self.luma.shape[1]
+        return int(self.luma.shape[1])
 
 
 def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -58,9 +58,7 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     try:
         image = Image.open(io.BytesIO(content), formats=READS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureTooLarge(
-            f"the picture has more than {max_pixels} pixels, which is the limit: send a smaller one."
-        ) from error
+        raise PictureTooLarge(f"the picture has more than {max_pixels} pixels, which is the limit: send a smaller one.") from error
     except UnidentifiedImageError as error:
         if content.startswith(_SIGNATURES):
             raise BrokenPicture("the picture is cut off or damaged at its very beginning: export it again.") from error
@@ -159,16 +157,16 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _luma(image: Image.Image) -> Bytes:
-    if image.mode.startswith(("I;16", "I", "F")):
-        levels = np.asarray(image, dtype=np.float64)
-        if image.mode == "F":
-            levels = levels * (255.0 if levels.max(initial=0) <= 1 else 1.0)
-        else:
-            levels = levels / 257
-        return np.nan_to_num(levels).clip(0, 255).round().astype(np.uint8)
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")
-    return np.array(image.convert("L"))
+    if image.mode == "F":
+        levels = np.nan_to_num(np.asarray(image))
+        return _whole(levels * (255.0 if levels.max(initial=0) <= 1 else 1.0))
+    if image.mode.startswith("I"):  # 16 bits; Pillow's convert("L") would clip them at 255
+        return _whole(np.asarray(image) / 257)
+    return np.array((image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("L"))
+
+
+def _whole(levels: NDArray[np.floating]) -> Bytes:
+    return levels.clip(0, 255).round().astype(np.uint8)
 
 
 def _alpha(image: Image.Image) -> Bytes | None:

@@ -55,6 +55,11 @@ class Router:
         """Every category that can be requested: the classifier's, and the fallback."""
         return tuple(dict.fromkeys((*self.categories, self.fallback)))
 
+    def check(self, category: str | None) -> None:
+        """Raise an OptionError unless the category is one of `choices`, or None for the router's own choice."""
+        if category is not None and category not in self.choices:
+            raise OptionError("category", category, ("auto", *self.choices))
+
     def scores(self, probabilities: Tensor) -> dict[str, float]:
         """The probability of every choice, from the classifier's `(categories + 1,)`.
 
@@ -78,8 +83,7 @@ class Router:
         ranked = sorted(scores.items(), key=lambda item: -item[1])
         top = tuple(ranked[:TOP])
         if category is not None:
-            if category not in scores:
-                raise OptionError("category", category, ("auto", *self.choices))
+            self.check(category)
             return Route(category, scores[category], False, "requested", threshold, top, {category: 1.0})
 
         *values, unmapped = probabilities.tolist()

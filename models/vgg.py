@@ -7,10 +7,8 @@ alike. What differs: `compact` is narrow, has batch norm and a sixth stage, so t
 import torch
 from torch import Tensor, nn
 
-import models.torchvision_operators  # noqa: F401  (before torchvision)
-from torchvision.models import vgg as torchvision_vgg
-
 from models.lab import lightness_to_luma
+from models.torchvision_parts import vgg as torchvision_vgg
 
 Taps = dict[int, Tensor]  # stride -> features (n, channels, h / stride, w / stride)
 

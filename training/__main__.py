@@ -2,9 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ from rich.table import Table
 from models.bundle import load_bundle
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError
-from training.checkpoints import replace_file
+from models.files import replace_file
 from training.config import load_bundle_recipe, load_recipe
 from training.data.manifest import read_manifest, write_manifest
 from training.data.prepare import prepare as prepare_entries
@@ -32,22 +30,7 @@ Changes = Annotated[list[str], typer.Option("--set", help="Change a value of the
 Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink the run to seconds, to see that it works.")]
 
 
-def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Our own errors end a command with their message and exit code 1; anything else is a fault and shows its traceback."""
-
-    @wraps(command)
-    def run_command(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except ChromarouteError as error:
-            print(f"chromaroute-train: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-
-    return run_command
-
-
 @app.command()
-@told_plainly
 def prepare(
     source: Annotated[Path, typer.Argument(help="A folder with a folder of pictures for each category, or tar shards.")],
     out: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("data/manifest.csv"),
@@ -61,7 +44,6 @@ def prepare(
 
 
 @app.command()
-@told_plainly
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe of the project, or a TOML file.")],
     data: Data = Path("data/manifest.csv"),
@@ -76,7 +58,6 @@ def train(
 
 
 @app.command()
-@told_plainly
 def publish(
     recipe: Annotated[str, typer.Argument(help="A recipe of a bundle, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced when the new one is whole.")],
@@ -93,7 +74,6 @@ def publish(
 
 
 @app.command()
-@told_plainly
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")] = Path("models/bundles/everyday"),
     data: Data = Path("data/manifest.csv"),
@@ -137,5 +117,13 @@ def rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
+def main() -> None:
+    """The command; our own errors end it with their message and exit code 1, anything else is a fault and shows its traceback."""
+    try:
+        app()
+    except ChromarouteError as error:
+        sys.exit(f"chromaroute-train: {error}")
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -1,8 +1,6 @@
-"""Files that are whole or absent: write aside, then replace. Training states are safetensors too, never pickles."""
+"""Training states: safetensors too, never pickles, and whole or absent."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models.errors import CheckpointError
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, flush it to the disk, then put it in place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+from models.files import replace_file
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ChromarouteError
 
-
 Kind = TypeVar("Kind", bound=BaseModel)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.checkpoints import load_state, replace_file, save_state
+from models.files import replace_file
+from training.checkpoints import load_state, save_state
 from training.config import Schedule
 from training.tasks.base import Task
 

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import models.torchvision_operators  # noqa: F401  (before torchvision)
 from models.errors import CheckpointError
-from torchvision.models import VGG16_Weights, VGG19_Weights
+from models.torchvision_parts import vgg
 
-WEIGHTS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
+WEIGHTS = {"vgg16": vgg.VGG16_Weights.IMAGENET1K_V1, "vgg19": vgg.VGG19_Weights.IMAGENET1K_V1}
 
 
 def imagenet_weights(network: str, file: Path | None) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """What every colorizer promises, so that a bundle may mix families."""
 
 from abc import abstractmethod
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ class Colorizer(nn.Module):
     checkpoint's card; `own_state` is what the checkpoint holds.
     """
 
-    stride: ClassVar[int]
+    stride: int
 
     @abstractmethod
     def forward(self, L: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ DROPOUT_STAGES = 3
 
 
 class Pix2Pix(Colorizer):
-    """U-Net generator; ab has the size of L, whose sides must be multiples of `2 ** depth`, at most 128.
+    """U-Net generator; ab has the size of L, whose sides must be multiples of `stride`, 2 to the power of `depth`.
 
     Args:
         width: channels of the first stage; 64 in the paper.
@@ -26,15 +26,14 @@ class Pix2Pix(Colorizer):
         noise: keep dropout on when serving.
 
     Raises:
-        ValueError: `depth` is not between 4 and 7.
+        ValueError: `depth` is not between 4 and 8.
     """
 
-    stride = 128
-
-    def __init__(self, width: int = 64, depth: int = 7, noise: bool = False) -> None:
+    def __init__(self, width: int = 64, depth: int = 8, noise: bool = False) -> None:
         super().__init__()
-        if not 4 <= depth <= 7:
-            raise ValueError(f"depth is {depth}: give 4 to 7, so that {2**depth} divides the sides of a picture.")
+        if not 4 <= depth <= 8:
+            raise ValueError(f"depth is {depth}: give 4 to 8.")
+        self.stride = 2**depth
         self.noise = noise
         channels = [min(width * 2**stage, width * 8) for stage in range(depth)]
         self.down = nn.ModuleList(

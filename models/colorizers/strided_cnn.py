@@ -1,4 +1,4 @@
-"""Paper 003's colorizer (its figure 3): strides instead of pooling, three upsamplings, 3,892,194 parameters, one network a category.
+"""Paper 003's colorizer (its figure 3): strides instead of pooling, three upsamplings, 3,892,194 parameters, one a category.
 
 The table prints shapes and counts; the activations are not in it. ReLU between the layers and tanh at the end are those of the
 network that the paper builds on (its reference 4), with ab divided by 128 so that tanh covers it.

@@ -54,8 +54,8 @@ class VggExpert(TapColorizer):
         x = F.relu(self.deepest(taps[32]) + whole[:, :, None, None])
         x = self.up16(x, taps[16])
         x = self.up8(x, taps[8])
-        x = self.up4(x, taps[4])
-        return x
+        fine: Tensor = self.up4(x, taps[4])
+        return fine
 
     def decode(self, taps: Taps) -> Tensor:
         logits = self.logits(self.features(taps)).float()

@@ -4,7 +4,6 @@ That is what makes a run resumable exactly: nothing about the data has to be rem
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,8 +62,7 @@ def _crops(pack: Pack, order: np.ndarray, rng: np.random.Generator) -> Tensor:
     tops = rng.integers(0, side - height + 1, len(order))
     lefts = rng.integers(0, side - width + 1, len(order))
     crops = [
-        pack.pixels[index, :, top : top + height, left : left + width]
-        for index, top, left in zip(order, tops, lefts, strict=True)
+        pack.pixels[index, :, top : top + height, left : left + width] for index, top, left in zip(order, tops, lefts, strict=True)
     ]
     return torch.from_numpy(np.stack(crops)).float()
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from models.errors import ChromarouteError
-from training.checkpoints import replace_file
+from models.files import replace_file
 
 SPLITS = ("train", "val", "test", "unseen")
 MEMBER = "::"  # between a tar shard and the member in it

@@ -20,9 +20,12 @@ MIN_CHROMA = 2.0  # mean distance of a pixel's channels from their mean, of 255:
 
 # The Tiny ImageNet classes that stay out of all training, so that kinds never seen can be tested on: `tiny-unseen`.
 UNSEEN = frozenset(
-    "n01698640 n01917289 n02085620 n02129165 n02279972 n02480495 n02769748 n02823428 n02948072 n03089624 "
-    "n03393912 n03637318 n03814639 n03977966 n04118538 n04285008 n04456115 n04562935 n07715103 n07920052".split()
-)
+    {
+        "n01698640", "n01917289", "n02085620", "n02129165", "n02279972", "n02480495", "n02769748", "n02823428", "n02948072",
+        "n03089624", "n03393912", "n03637318", "n03814639", "n03977966", "n04118538", "n04285008", "n04456115", "n04562935",
+        "n07715103", "n07920052",
+    }
+)  # fmt: skip
 
 
 @dataclass

@@ -62,7 +62,7 @@ class Painter(Task):
 
     @abstractmethod
     def paint(self, L: Tensor) -> Tensor:
-        """ab of lightness, by the averaged weights."""
+        """Ab of lightness, by the averaged weights."""
 
     def validate(self) -> dict[str, float]:
         scores = colour_scores(self.paint, self.validation())

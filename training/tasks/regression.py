@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
-from training.config import RecipeError, Recipe, Regression
+from training.config import Recipe, RecipeError, Regression
 from training.data.batches import Batch, training_batch
 from training.data.packs import Pack
 from training.losses import ab_squared_error

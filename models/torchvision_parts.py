@@ -1,8 +1,8 @@
-"""Makes torchvision importable beside a torch build that its compiled operators do not fit.
+"""The parts of torchvision that we use, imported so that they work beside a torch that its compiled operators do not fit.
 
 torchvision describes its operators `nms` and `qnms` when it is imported, and fails if their schemas are unknown: so it is
 wherever its compiled library does not load, a CPU build of torch beside the default wheel for instance. Chromaroute uses only
-the Python parts, for which a declared schema without a kernel is enough. Whoever imports torchvision imports this module first.
+the Python parts, for which a declared schema without a kernel is enough. Nothing else imports torchvision.
 """
 
 import torch
@@ -10,7 +10,10 @@ import torch
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 try:
-    import torchvision  # noqa: F401
+    from torchvision.models import vgg
 except RuntimeError:  # "operator torchvision::nms does not exist"
     for _operator in ("torchvision::nms", "torchvision::qnms"):
         torch.library.define(_operator, SCHEMA)
+    from torchvision.models import vgg
+
+__all__ = ["vgg"]

@@ -1,0 +1,56 @@
+# make serve   set up and serve on 127.0.0.1:8000 (PORT=8080 changes it)
+# make test    set up and run ruff, mypy and pytest
+# make bundle  remake the bundle `everyday` from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
+#
+# TORCH=cpu takes PyTorch's own CPU wheels; on Linux the default ones bring gigabytes of CUDA.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ifeq ($(TORCH),cpu)
+PIP += --extra-index-url https://download.pytorch.org/whl/cpu
+endif
+
+.PHONY: serve test bundle
+
+serve: $(VENV)/serve.done
+	$(BIN)/chromaroute serve --port $(PORT)
+
+test: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --cov --cov-report=term
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.done: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev.done: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+# --- the bundle ---------------------------------------------------------------------------------------------------------------
+
+WORK ?= data
+RUNS ?= runs
+BUNDLE ?= $(if $(SMOKE),$(WORK)/smoke,models/bundles/everyday)
+TRAIN := $(BIN)/chromaroute-train
+FLAGS := --data $(WORK)/manifest.csv --runs $(RUNS)$(if $(SMOKE),/smoke --smoke)
+
+# glibc gives large blocks back to the system after every step otherwise; keeping them makes a step a third faster
+bundle: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+bundle: export MALLOC_TRIM_THRESHOLD_ = 8589934592
+bundle: $(VENV)/dev.done
+	test -d "$(DATA)" || { echo "make bundle DATA=folder, where the folder has the photographs: see docs/training.md"; exit 1; }
+	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv
+	$(TRAIN) train everyday-trunk $(FLAGS)
+	$(TRAIN) train everyday-experts $(FLAGS)
+	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
+	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --split test $(if $(SMOKE),--limit 42,--out docs/everyday-test.json)

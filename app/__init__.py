@@ -1,0 +1,1 @@
+"""The service: a thin layer of HTTP and command line over `models`; never knows `training`."""

@@ -1,0 +1,122 @@
+"""Colouring many files: what goes where, what is there already, what failed. Resumable, because a file is whole or absent."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.ensemble import Ensemble, Options, colorize
+from models.errors import ChromarouteError, OptionError
+from models.files import replace_file
+
+FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
+READS = {*FORMATS, ".bmp", ".gif"}
+MARK = "-colour"  # of answers that are written beside their questions
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture: where it is, where its answer goes, and in which format."""
+
+    source: Path
+    target: Path
+    format: str
+
+
+def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[Job]:
+    """Where every answer goes, in the order of the paths; folders are walked.
+
+    Without `out`, `scan.jpg` becomes `scan-colour.jpg` beside it, and `box/` becomes `box-colour/`. Two pictures that would get
+    the same name keep their old suffix in it.
+
+    Raises:
+        OptionError: a path does not exist, there is no picture, or `out` is a file for several pictures or of another format.
+    """
+    if missing := [path for path in paths if not path.exists()]:
+        raise OptionError("PATH", str(missing[0]), "files and folders that exist")
+    if out is not None and out.suffix.lower() in READS and not out.is_dir():
+        return [_single(paths, out, format)]
+    jobs: list[Job] = []
+    taken: set[Path] = set()
+    for source, folder, stem in _found(paths, out):
+        chosen = FORMATS.get(source.suffix.lower(), "png") if format == "auto" else format
+        suffix = source.suffix if FORMATS.get(source.suffix.lower()) == chosen else f".{chosen.replace('jpeg', 'jpg')}"
+        target = folder / f"{stem}{suffix}"
+        if target in taken:
+            target = folder / f"{source.name}{suffix}"
+        taken.add(target)
+        jobs.append(Job(source, target, chosen))
+    if not jobs:
+        raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(sorted(READS))})")
+    return jobs
+
+
+def run(
+    jobs: Sequence[Job], ensemble: Ensemble, options: Options, max_pixels: int, console: Console, report: Path | None = None
+) -> tuple[int, dict[Path, str]]:
+    """Colour what is not there yet; returns how many were coloured, and what was wrong with each that could not be.
+
+    `report` gets the decision record or the error of every picture, and keeps those of earlier runs.
+    """
+    records = _earlier(report)
+    failures: dict[Path, str] = {}
+    waiting = [job for job in jobs if not job.target.exists()]
+    try:
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        ) as progress:
+            bar = progress.add_task("colouring", total=len(jobs), completed=len(jobs) - len(waiting))
+            for job in waiting:
+                try:
+                    records[str(job.source)] = _colour(job, ensemble, options, max_pixels)
+                except (ChromarouteError, OSError) as error:
+                    failures[job.source] = str(error)
+                    records[str(job.source)] = {"error": str(error)}
+                progress.advance(bar)
+    finally:
+        if report is not None:
+            replace_file(report, (json.dumps(records, indent=1) + "\n").encode())
+    return len(waiting) - len(failures), failures
+
+
+def _single(paths: Sequence[Path], out: Path, format: str) -> Job:
+    if len(paths) != 1 or paths[0].is_dir():
+        raise OptionError("--out", str(out), "a folder, because there are several pictures")
+    written = FORMATS.get(out.suffix.lower())
+    if written is None or format not in ("auto", written):
+        raise OptionError("--out", str(out), f"a name that ends in {', '.join(FORMATS)} and fits --format")
+    return Job(paths[0], out, written)
+
+
+def _found(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path, str]]:
+    """Each picture with the folder and the stem of its answer."""
+    for path in paths:
+        if path.is_file():
+            yield (path, out, path.stem) if out else (path, path.parent, path.stem + MARK)
+            continue
+        root = out or path.resolve().with_name(path.resolve().name + MARK)
+        for source in sorted(path.rglob("*")):
+            ours = root.resolve() in source.resolve().parents and root.resolve() != path.resolve()
+            if source.suffix.lower() in READS and source.is_file() and not ours:
+                yield source, root / source.parent.relative_to(path), source.stem
+
+
+def _colour(job: Job, ensemble: Ensemble, options: Options, max_pixels: int) -> dict[str, object]:
+    answer, _, decision = colorize(job.source.read_bytes(), ensemble, replace(options, format=job.format), max_pixels)
+    replace_file(job.target, answer)
+    return {"output": str(job.target), **decision.model_dump(mode="json")}
+
+
+def _earlier(report: Path | None) -> dict[str, dict[str, object]]:
+    if report is None or not report.exists():
+        return {}
+    try:
+        records = json.loads(report.read_bytes())
+        if isinstance(records, dict):
+            return records
+    except ValueError:
+        pass
+    raise OptionError("--report", str(report), "a new file, or a report of an earlier run")

@@ -1,0 +1,64 @@
+"""`POST /v1/colorize` and `POST /v1/route`."""
+
+import base64
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response, UploadFile
+
+from app.engine import Engine
+from app.schemas import ColorizeQuery, Coloured, Problem, RouteQuery
+from models.ensemble import Decision
+from models.imaging import WRITES
+
+router = APIRouter(prefix="/v1", tags=["colour"])
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    413: {"model": Problem, "description": "too many bytes or pixels"},
+    415: {"model": Problem, "description": "not a picture"},
+    422: {"model": Problem, "description": "a broken picture, or a bad option"},
+}
+
+
+@router.post(
+    "/colorize",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "the picture in colour; with `Accept: application/json`, the decision record and the picture in base64",
+            "content": {
+                **{media: {"schema": {"type": "string", "format": "binary"}} for media in WRITES.values()},
+                "application/json": {"schema": {"$ref": "#/components/schemas/Coloured"}},
+            },
+        },
+        **PROBLEMS,
+    },
+)
+async def colorize(request: Request, file: UploadFile, query: Annotated[ColorizeQuery, Query()]) -> Response:
+    """Colour a picture; its size and its luma stay what they are."""
+    engine: Engine = request.app.state.engine
+    content, format, decision = await engine.colorize(await file.read(), query.options())
+    if "application/json" in request.headers.get("accept", ""):
+        image = base64.b64encode(content).decode()
+        body = Coloured(decision=decision, media_type=WRITES[format], image=image)
+        return Response(body.model_dump_json(), media_type="application/json", headers=headers(decision))
+    return Response(content, media_type=WRITES[format], headers=headers(decision))
+
+
+@router.post("/route", responses=PROBLEMS)
+async def route(request: Request, file: UploadFile, query: Annotated[RouteQuery, Query()]) -> Decision:
+    """Say where a picture would go and why, without painting it."""
+    engine: Engine = request.app.state.engine
+    return await engine.route(await file.read(), query.options())
+
+
+def headers(decision: Decision) -> dict[str, str]:
+    """The decision record in short. Names are percent-encoded where a header could not hold them."""
+    return {
+        "X-Chromaroute-Category": quote(decision.category, safe=" "),
+        "X-Chromaroute-Confidence": f"{decision.confidence:.4f}",
+        "X-Chromaroute-Fallback": str(decision.fell_back).lower(),
+        "X-Chromaroute-Expert": ", ".join(quote(expert.name, safe=" ") for expert in decision.experts),
+        "X-Chromaroute-Bundle": decision.bundle,
+        "Server-Timing": ", ".join(f"{stage};dur={time}" for stage, time in decision.timings_ms.items()),
+    }
