@@ -26,10 +26,8 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     responses={
         200: {
             "description": "the picture in colour; with `Accept: application/json`, the decision record and the picture in base64",
-            "content": {
-                **{media: {"schema": {"type": "string", "format": "binary"}} for media in WRITES.values()},
-                "application/json": {"schema": {"$ref": "#/components/schemas/Coloured"}},
-            },
+            "model": Coloured,
+            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITES.values()},
         },
         **PROBLEMS,
     },

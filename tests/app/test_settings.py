@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError, load_settings
+
+
+def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CHROMAROUTE_MAX_PIXELS", "1000")
+    monkeypatch.setenv("CHROMAROUTE_BUNDLE", "/somewhere")
+    settings = load_settings(bundle=tmp_path)
+    assert settings.max_pixels == 1000
+    assert settings.bundle == tmp_path
+    assert load_settings(bundle=None).bundle == Path("/somewhere")
+
+
+def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMAROUTE_MAX_BYTES", "-1")
+    with pytest.raises(SettingsError, match="CHROMAROUTE_MAX_BYTES"):
+        load_settings()
+
+
+def test_an_unknown_setting_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMAROUTE_MAX_PIXEL", "1000")
+    with pytest.raises(SettingsError, match=r"CHROMAROUTE_MAX_PIXEL: .*CHROMAROUTE_MAX_PIXELS"):
+        load_settings()

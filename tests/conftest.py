@@ -1,0 +1,85 @@
+"""Small real pictures, out of packages that the tests depend on, and one served bundle for all."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+from skimage import data
+from sklearn.datasets import load_sample_image
+
+from app.main import create_app
+from app.settings import Settings
+from models.bundle import EVERYDAY, Bundle, load_bundle
+from models.ensemble import Ensemble
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Small pictures are fastest on one thread, and results do not depend on the machine's load."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> dict[str, Image.Image]:
+    """Colour photographs, at most 200 px wide."""
+    found = {
+        "person": data.astronaut(),
+        "cat": data.chelsea(),
+        "food": data.coffee(),
+        "flower": load_sample_image("flower.jpg"),
+        "city": load_sample_image("china.jpg"),
+    }
+    pictures = {name: Image.fromarray(pixels) for name, pixels in found.items()}
+    return {name: picture.resize((200, round(200 * picture.height / picture.width))) for name, picture in pictures.items()}
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[..., bytes]:
+    """Encode a Pillow image."""
+
+    def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, format, **options)
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    """The embedded bundle."""
+    return load_bundle(EVERYDAY)
+
+
+@pytest.fixture(scope="session")
+def ensemble(bundle: Bundle) -> Ensemble:
+    """The embedded bundle, ready to colour."""
+    return Ensemble(bundle)
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[TestClient]:
+    """The service in this process, ready."""
+    with TestClient(create_app(Settings(max_pixels=1_000_000, max_bytes=2_000_000))) as client:
+        client.get("/readyz")
+        yield client
+
+
+@pytest.fixture(scope="session")
+def category_folders(photographs: dict[str, Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of its own: crops of photographs in a folder for each of three categories, and *general*."""
+    root = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for category, name in (("cat", "cat"), ("food", "food"), ("flower", "flower"), ("general", "city")):
+        folder = root / category
+        folder.mkdir()
+        picture = photographs[name]
+        for index in range(12):
+            left, top = (int(rng.integers(0, side - 90)) for side in picture.size)
+            picture.crop((left, top, left + 90, top + 90)).save(folder / f"{index:02}.png")
+    return root

@@ -1,0 +1,115 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.bundle import EVERYDAY, Bundle, load_bundle, verify_bundle
+from models.errors import BundleError, CheckpointError
+from models.manifest import MANIFEST
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A bundle of our own to damage."""
+    return Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
+
+
+def rewrite(folder: Path, change: Change) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def resave(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Replace the general expert's file, with a card that admits it."""
+    path = folder / "general.safetensors"
+    save_file(tensors, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(folder, lambda manifest: manifest["experts"]["general"].update(sha256=digest))
+
+
+def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundle) -> None:
+    assert verify_bundle(EVERYDAY) == []
+    assert sum(path.stat().st_size for path in EVERYDAY.iterdir()) <= 24 * 2**20
+    assert len(bundle.manifest.categories) >= 12
+    assert bundle.router.fallback == "general"
+    assert all(card.licence and card.data for card in bundle.manifest.cards().values())
+
+
+def test_serving_networks_are_frozen_float32(bundle: Bundle) -> None:
+    for network in (*bundle.trunks.values(), bundle.classifier, *bundle.experts.values()):
+        assert not network.training
+        assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
+
+
+def test_an_altered_file_is_named_with_both_digests(copy: Path) -> None:
+    path = copy / "general.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"expert general, .*general.safetensors, has the sha256 [0-9a-f]{64} and its card"):
+        load_bundle(copy)
+    assert len(verify_bundle(copy)) == 1
+
+
+def test_a_missing_file_is_named(copy: Path) -> None:
+    (copy / "router.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"router.*router.safetensors, is missing"):
+        load_bundle(copy)
+
+
+def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
+    tensors = load_file(copy / "general.safetensors")
+    resave(copy, {**tensors, "logits.weight": tensors["logits.weight"][:5].clone()})
+    with pytest.raises(CheckpointError, match=r"(?s)expert general.*does not fit.*logits.weight"):
+        load_bundle(copy)
+    resave(copy, {**tensors, "extra": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"(?s)Unexpected.*extra"):
+        load_bundle(copy)
+    assert "extra" in verify_bundle(copy)[0]
+
+
+def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
+    content = b"\x80\x04 a pickle"
+    (copy / "general.safetensors").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    rewrite(copy, lambda manifest: manifest["experts"]["general"].update(sha256=digest))
+    with pytest.raises(CheckpointError, match="is no safetensors file"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(colour="red"), "colour: Extra inputs"),
+        (lambda m: m["categories"].update(cat="nobody"), "experts that are not there: nobody"),
+        (lambda m: m["router"].update(fallback="nowhere"), "fallback 'nowhere'"),
+        (lambda m: m["router"].update(trunk="oak"), "the trunk 'oak'"),
+        (lambda m: m["router"].update(threshold=2), "router.threshold"),
+        (lambda m: m["experts"]["general"].update(file="../../etc/passwd.safetensors"), "experts.general.file"),
+        (lambda m: m["experts"]["general"].update(family="zhang"), "no family 'zhang': give one of vgg_expert"),
+        (lambda m: m["experts"]["general"].update(arguments={"depth": 3}), "expert general.*depth"),
+        (lambda m: m["experts"]["general"].update(trunk=None), "needs a trunk"),
+        (lambda m: m["router"].update(family="resnet"), "no classifier 'resnet'"),
+    ],
+)
+def test_a_manifest_that_cannot_be_followed_is_refused_with_the_reason(copy: Path, change: Change, message: str) -> None:
+    rewrite(copy, change)
+    with pytest.raises(BundleError, match=message):
+        load_bundle(copy)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no bundle in .*manifest.json"):
+        load_bundle(tmp_path)
+    (tmp_path / MANIFEST).write_text("{")
+    with pytest.raises(BundleError, match="not a valid manifest"):
+        load_bundle(tmp_path)

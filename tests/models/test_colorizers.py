@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.ab_bins import AbBins
+from models.colorizers import COLORIZERS, Colorizer, TapColorizer
+from models.colorizers.pix2pix import Pix2Pix
+from models.colorizers.strided_cnn import StridedCnn
+from models.colorizers.vgg_expert import VggExpert
+from models.vgg import VggTrunk
+
+SMALL: dict[str, dict[str, object]] = {"pix2pix": {"width": 8, "depth": 5}}
+
+
+def build(family: str) -> Colorizer:
+    torch.manual_seed(0)
+    kind = COLORIZERS[family]
+    return kind(*((VggTrunk(),) if issubclass(kind, TapColorizer) else ()), **SMALL.get(family, {}))
+
+
+@pytest.mark.parametrize("family", COLORIZERS)
+def test_every_family_paints_ab_for_lightness(family: str) -> None:
+    colorizer = build(family).eval()
+    side = max(64, colorizer.stride)
+    with torch.inference_mode():
+        ab = colorizer(torch.rand(2, 1, side, 2 * side) * 100)
+    n, channels, height, width = ab.shape
+    assert (n, channels) == (2, 2)
+    assert side % height == 0
+    assert width == 2 * height
+    assert ab.isfinite().all()
+    assert ab.abs().max() <= 128
+
+
+@pytest.mark.parametrize("family", COLORIZERS)
+def test_every_family_learns(family: str) -> None:
+    colorizer = build(family).train()
+    side = max(64, colorizer.stride)
+    L, ab = torch.rand(4, 1, side, side) * 100, torch.tensor([20.0, -30.0]).view(1, 2, 1, 1)
+    optimiser = torch.optim.Adam(colorizer.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = (colorizer(L) - ab).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("family", COLORIZERS)
+def test_every_family_answers_the_same_twice_when_serving(family: str) -> None:
+    colorizer = build(family).eval()
+    L = torch.rand(1, 1, max(64, colorizer.stride), max(64, colorizer.stride)) * 100
+    with torch.inference_mode():
+        assert torch.equal(colorizer(L), colorizer(L))
+
+
+@pytest.mark.parametrize("family", COLORIZERS)
+def test_a_checkpoint_holds_no_shared_trunk(family: str) -> None:
+    assert not [name for name in build(family).own_state() if "trunk" in name or name.startswith("features")]
+
+
+def test_the_strided_cnn_is_the_papers_to_the_parameter() -> None:
+    assert sum(parameter.numel() for parameter in StridedCnn().parameters()) == 3_892_194
+
+
+def test_a_tap_colorizer_paints_the_same_from_taps_as_from_lightness() -> None:
+    trunk = VggTrunk().eval()
+    expert = VggExpert(trunk).eval()
+    L = torch.rand(1, 1, 64, 96) * 100
+    with torch.inference_mode():
+        assert torch.equal(expert(L), expert.decode(trunk(L)))
+
+
+def test_saturation_and_read_out_are_part_of_an_expert() -> None:
+    trunk = VggTrunk().eval()
+    plain, loud = VggExpert(trunk).eval(), VggExpert(trunk, saturation=1.5).eval()
+    loud.load_state_dict(plain.state_dict())
+    L = torch.rand(1, 1, 64, 64) * 100
+    with torch.inference_mode():
+        assert torch.allclose(loud(L), 1.5 * plain(L), atol=1e-4)
+    assert isinstance(plain.bins, AbBins)
+
+
+def test_noise_is_pix2pix_dropout_kept_on() -> None:
+    generator = Pix2Pix(width=8, depth=5, noise=True).eval()
+    L = torch.rand(1, 1, 64, 64) * 100
+    with torch.inference_mode():
+        assert not torch.equal(generator(L), generator(L))
+    with pytest.raises(ValueError, match="depth is 9: give 4 to 8"):
+        Pix2Pix(depth=9)
+
+
+def test_the_registry_is_one_literal_dict() -> None:
+    source = (Path(__file__).parents[2] / "models/colorizers/__init__.py").read_text()
+    for family in COLORIZERS:
+        assert f'"{family}": ' in source

@@ -1,0 +1,203 @@
+import dataclasses
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from models.bundle import Bundle
+from models.colorizers.pix2pix import Pix2Pix
+from models.colorizers.strided_cnn import StridedCnn
+from models.ensemble import Ensemble, Options, colorize
+from models.errors import OptionError
+from models.imaging import decode
+from models.manifest import ExpertCard
+from models.runtime import Runtime
+
+Encode = Callable[..., bytes]
+
+
+def answer(content: bytes, ensemble: Ensemble, **options: object) -> Image.Image:
+    image = Image.open(io.BytesIO(colorize(content, ensemble, Options(**options))[0]))  # type: ignore[arg-type]
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("name", ["person", "cat", "food", "flower", "city"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P", "RGBA", "1"])
+def test_size_and_luma_stay_what_they_are(
+    name: str, mode: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+) -> None:
+    image = photographs[name].quantize(64) if mode == "P" else photographs[name].convert(mode)
+    painted = answer(encoded(image, "TIFF" if mode == "CMYK" else "PNG"), ensemble, format="png")
+    expected = image.convert("RGB").convert("L") if mode == "P" else image.convert("L")
+    assert painted.size == image.size
+    assert np.abs(np.array(painted.convert("L")).astype(int) - np.array(expected)).max() <= 1
+
+
+@given(rgb=arrays.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70), st.just(3))))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_promise_holds_for_any_pixels(rgb: np.ndarray, ensemble: Ensemble, encoded: Encode) -> None:
+    image = Image.fromarray(rgb)
+    painted = answer(encoded(image), ensemble, saturation=2.0, category="flower")
+    assert painted.size == image.size
+    assert np.abs(np.array(painted.convert("L")).astype(int) - np.array(image.convert("L"))).max() <= 1
+
+
+def test_a_colour_picture_and_its_grey_copy_get_identical_bytes(
+    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+) -> None:
+    for picture in photographs.values():
+        first = colorize(encoded(picture), ensemble)[0]
+        assert first == colorize(encoded(picture.convert("L")), ensemble)[0]
+
+
+def test_a_picture_comes_back_in_colour(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+    for name, picture in photographs.items():
+        pixels = np.array(answer(encoded(picture.convert("L")), ensemble)).astype(int)
+        assert (pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4, name
+
+
+def test_jpeg_to_jpeg_keeps_the_luma_plane(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+    grey = photographs["cat"].convert("L")
+    content = colorize(encoded(grey, "JPEG", quality=90), ensemble, Options(quality=90))[0]
+    with Image.open(io.BytesIO(content)) as painted, Image.open(io.BytesIO(encoded(grey, "JPEG", quality=90))) as plain:
+        painted.draft("L", painted.size)
+        assert painted.format == "JPEG"
+        # decoding and encoding once more is all that happens to it
+        assert np.abs(np.array(painted).astype(int) - np.array(plain)).mean() < 0.5
+
+
+def test_alpha_is_kept_and_colour_under_it_too(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+    see_through = photographs["cat"].convert("RGBA")
+    see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
+    for format in ("png", "webp", "tiff"):
+        painted = answer(encoded(see_through), ensemble, format=format)
+        assert painted.mode == "RGBA"
+        assert np.array_equal(np.array(painted.getchannel("A")), np.array(see_through.getchannel("A")))
+
+
+def test_every_format_says_that_a_machine_made_its_colour(
+    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+) -> None:
+    for format in ("jpeg", "png", "webp", "tiff"):
+        content, _, decision = colorize(encoded(photographs["food"]), ensemble, Options(format=format))
+        with Image.open(io.BytesIO(content)) as painted:
+            xmp = painted.info["xmp"]
+        xmp = xmp.decode() if isinstance(xmp, bytes) else xmp
+        assert "compositeWithTrainedAlgorithmicMedia" in xmp
+        assert decision.bundle in xmp
+        assert f'Category="{decision.category}"' in xmp
+
+
+def test_saturation_zero_is_grey_and_more_is_more(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+    content = encoded(photographs["flower"])
+    spread = []
+    for saturation in (0.0, 1.0, 1.6):
+        pixels = np.array(answer(content, ensemble, saturation=saturation)).astype(int)
+        spread.append((pixels.max(axis=2) - pixels.min(axis=2)).mean())
+    assert spread[0] <= 1
+    assert spread[0] < spread[1] < spread[2]
+
+
+def test_a_bigger_scan_is_seen_at_the_same_working_size(
+    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+) -> None:
+    small = photographs["person"]
+    big = small.resize((small.width * 4, small.height * 4), Image.Resampling.BICUBIC)
+    answers = [ensemble.paint(decode(encoded(image.convert("L")))) for image in (small, big)]
+    assert answers[0][1].working_size == answers[1][1].working_size
+    assert answers[0][1].category == answers[1][1].category
+    assert (answers[0][0] - answers[1][0]).abs().mean() < 3
+
+
+def test_the_decision_record_says_why(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+    picture = decode(encoded(photographs["flower"]))
+    auto = ensemble.route(picture)
+    assert len(auto.top) == 5
+    assert auto.top[0].probability >= auto.top[1].probability
+    assert auto.bundle == ensemble.bundle.label
+    asked = ensemble.paint(picture, Options(category="food"))[1]
+    assert (asked.category, asked.reason, asked.fell_back) == ("food", "requested", False)
+    unsure = ensemble.route(picture, Options(threshold=1.0))
+    assert unsure.fell_back
+    assert unsure.reason in ("below_threshold", "unmapped")
+    assert unsure.category == "general"
+    assert set(asked.timings_ms) == {"route", "paint"}
+
+
+def test_soft_routing_paints_the_weighted_mean_of_its_experts(
+    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+) -> None:
+    picture = decode(encoded(photographs["city"]))
+    soft, decision = ensemble.paint(picture, Options(soft=True))
+    assert sum(share.weight for share in decision.experts) == pytest.approx(1.0)
+    by_expert = {expert: category for category, expert in reversed(ensemble.bundle.manifest.categories.items())}
+    expected = sum(share.weight * ensemble.paint(picture, Options(category=by_expert[share.name]))[0] for share in decision.experts)
+    assert torch.allclose(soft, expected, atol=1e-3)
+
+
+def test_the_trunk_is_passed_once_for_route_and_paint(
+    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    for trunk in ensemble.bundle.trunks.values():
+        forward = trunk.forward
+        monkeypatch.setattr(trunk, "forward", lambda L, forward=forward: passes.append(1) or forward(L))
+    ensemble.paint(decode(encoded(photographs["city"])), Options(soft=True))
+    assert len(passes) == 1
+
+
+def test_a_bundle_may_mix_families(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
+    torch.manual_seed(0)
+    card = dict(file="x.safetensors", sha256="0" * 64, bytes=1, working_size=64)
+    experts = {
+        **bundle.experts,
+        "strided": StridedCnn().eval(),
+        "adversarial": Pix2Pix(width=8, depth=5).eval(),
+    }
+    cards = {
+        **bundle.manifest.experts,
+        "strided": ExpertCard(family="strided_cnn", category="cat", **card),
+        "adversarial": ExpertCard(family="pix2pix", category="food", **card),
+    }
+    categories = {**bundle.manifest.categories, "cat": "strided", "food": "adversarial"}
+    manifest = bundle.manifest.model_copy(update={"experts": cards, "categories": categories})
+    mixed = Ensemble(dataclasses.replace(bundle, manifest=manifest, experts=experts))
+    for category, expert in (("cat", "strided"), ("food", "adversarial"), ("general", "general")):
+        content, _, decision = colorize(encoded(photographs["cat"]), mixed, Options(category=category))
+        assert [share.name for share in decision.experts] == [expert]
+        assert Image.open(io.BytesIO(content)).size == photographs["cat"].size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quality": 0}, "quality is 0.*1 to 100"),
+        ({"saturation": 2.5}, "saturation is 2.5.*0 to 2"),
+        ({"threshold": -0.1}, "threshold is -0.1.*0 to 1"),
+        ({"format": "heic"}, "format is 'heic'.*one of auto, jpeg, png, webp, tiff"),
+    ],
+)
+def test_options_outside_their_values_are_refused_with_the_valid_ones(options: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Options(**options)  # type: ignore[arg-type]
+
+
+def test_a_runtime_refuses_what_it_does_not_have() -> None:
+    with pytest.raises(OptionError, match="device is 'abacus'"):
+        Runtime(device="abacus")
+    with pytest.raises(OptionError, match="precision is 'int3'.*float32, bfloat16"):
+        Runtime(precision="int3")  # type: ignore[arg-type]
+
+
+def test_bfloat16_paints_nearly_the_same(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
+    picture = decode(encoded(photographs["flower"]))
+    exact = Ensemble(bundle).paint(picture, Options(category="flower"))[0]
+    half = Ensemble(bundle, Runtime(precision="bfloat16")).paint(picture, Options(category="flower"))[0]
+    assert (exact - half).abs().mean() < 1.5

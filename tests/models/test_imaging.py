@@ -1,0 +1,130 @@
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from models import imaging
+from models.errors import BrokenPicture, NotAPicture, OptionError, PictureTooLarge
+
+Encode = Callable[..., bytes]
+
+
+def modes(picture: Image.Image) -> dict[str, tuple[Image.Image, str]]:
+    """One picture in every mode and format that we promise to read."""
+    deep = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257)
+    see_through = picture.convert("RGBA")
+    see_through.putalpha(Image.linear_gradient("L").resize(picture.size))
+    return {
+        "jpeg": (picture, "JPEG"),
+        "jpeg grey": (picture.convert("L"), "JPEG"),
+        "jpeg cmyk": (picture.convert("CMYK"), "JPEG"),
+        "png": (picture, "PNG"),
+        "png grey": (picture.convert("L"), "PNG"),
+        "png grey with alpha": (see_through.convert("LA"), "PNG"),
+        "png palette": (picture.quantize(64), "PNG"),
+        "png rgba": (see_through, "PNG"),
+        "png 1 bit": (picture.convert("1"), "PNG"),
+        "png 16 bit": (deep, "PNG"),
+        "webp": (picture, "WEBP"),
+        "webp rgba": (see_through, "WEBP"),
+        "tiff": (picture, "TIFF"),
+        "tiff cmyk": (picture.convert("CMYK"), "TIFF"),
+        "tiff 16 bit": (deep, "TIFF"),
+        "tiff float": (Image.fromarray(np.array(picture.convert("L")).astype(np.float32) / 255), "TIFF"),
+        "tiff 1 bit": (picture.convert("1"), "TIFF"),
+        "bmp": (picture, "BMP"),
+        "bmp palette": (picture.quantize(16), "BMP"),
+        "gif": (picture.quantize(128), "GIF"),
+    }
+
+
+def test_every_mode_and_format_gives_its_grey(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    for name, (image, format) in modes(photographs["cat"]).items():
+        deep = image.mode.startswith(("I", "F"))
+        expected = np.array((photographs["cat"] if deep else image.convert("RGB")).convert("L")).astype(int)
+        picture = imaging.decode(encoded(image, format))
+        assert picture.format == format, name
+        assert picture.luma.shape == expected.shape, name
+        assert np.abs(picture.luma - expected).mean() < 3, name
+        assert (picture.alpha is not None) == ("alpha" in name or "rgba" in name), name
+
+
+def test_grey_is_what_pillow_converts_to(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    for image in (photographs["food"], photographs["food"].quantize(32), photographs["food"].convert("CMYK")):
+        format = "TIFF" if image.mode == "CMYK" else "PNG"
+        expected = image.convert("RGB").convert("L") if image.mode == "P" else image.convert("L")
+        assert np.array_equal(imaging.decode(encoded(image, format)).luma, np.array(expected))
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(encoded: Encode) -> None:
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    assert np.array_equal(imaging.decode(encoded(Image.fromarray(ramp))).luma, np.arange(256).reshape(16, 16))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_out_upright(orientation: int, encoded: Encode) -> None:
+    upright = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(imaging.decode(encoded(stored, "PNG", exif=exif)).luma, np.array(upright))
+
+
+def test_the_first_frame_of_an_animation_is_taken(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    first, second = photographs["cat"].quantize(64), photographs["food"].resize(photographs["cat"].size).quantize(64)
+    content = encoded(first, "GIF", save_all=True, append_images=[second])
+    assert np.array_equal(imaging.decode(content).luma, imaging.decode(encoded(first, "GIF")).luma)
+
+
+def test_a_wide_gamut_profile_is_converted_to_srgb(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    lab_profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    picture = photographs["flower"]
+    plain = imaging.decode(encoded(picture)).luma
+    tagged = imaging.decode(encoded(picture, icc_profile=lab_profile.tobytes())).luma
+    assert np.abs(plain.astype(int) - tagged).max() <= 2
+    assert np.array_equal(imaging.decode(encoded(picture, icc_profile=b"not a profile")).luma, plain)
+
+
+def test_what_is_not_a_picture_is_told_from_what_is_broken(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    for content in (b"", b"hello", b"%PDF-1.7 and so on", b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
+        with pytest.raises(NotAPicture, match="JPEG, PNG, WEBP, TIFF, BMP, GIF"):
+            imaging.decode(content)
+    for format in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        whole = encoded(photographs["cat"] if format != "GIF" else photographs["cat"].quantize(64), format)
+        for share in (0.02, 0.5, 0.9):
+            with pytest.raises(BrokenPicture, match="export it again"):
+                imaging.decode(whole[: int(len(whole) * share)])
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (12_000, 10_000)).save(bomb, "PNG")
+    with pytest.raises(PictureTooLarge, match="12000 x 10000 = 120000000 pixels, and the limit is 50000000|more than 50000000"):
+        imaging.decode(bomb.getvalue())
+    with pytest.raises(PictureTooLarge, match="limit is 99"):
+        small = io.BytesIO()
+        Image.new("L", (10, 10)).save(small, "PNG")
+        imaging.decode(small.getvalue(), max_pixels=99)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (160, 213), (3000, 4000), (7, 100)])
+def test_the_working_picture_has_a_fixed_short_side(shape: tuple[int, int]) -> None:
+    L = imaging.network_input(np.zeros(shape, np.uint8), 128, 32)
+    height, width = L.shape[-2:]
+    assert min(height, width) == 128
+    assert max(height, width) <= 256
+    assert height % 32 == width % 32 == 0
+
+
+def test_answers_keep_the_format_unless_asked(photographs: dict[str, Image.Image]) -> None:
+    wanted = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "BMP": "png", "GIF": "png"}
+    assert {source: imaging.output_format("auto", source) for source in wanted} == wanted
+    assert imaging.output_format("webp", "JPEG") == "webp"
+    with pytest.raises(OptionError, match="one of auto, jpeg, png, webp, tiff"):
+        imaging.output_format("avif", "JPEG")

@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+from models.torchvision_parts import vgg
+from models.vgg import TRUNKS, VggTrunk
+
+
+@pytest.mark.parametrize("network", TRUNKS)
+def test_taps_halve_and_have_the_channels_that_are_promised(network: str) -> None:
+    trunk = VggTrunk(network).eval()
+    with torch.inference_mode():
+        taps = trunk(torch.rand(1, 1, 32, 64) * 100)
+    assert {stride: tuple(tap.shape) for stride, tap in taps.items()} == {
+        stride: (1, channels, 32 // stride, 64 // stride) for stride, channels in trunk.channels.items()
+    }
+    assert sorted(taps) == [1, 2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(("network", "build"), [("vgg16", vgg.vgg16), ("vgg19", vgg.vgg19)])
+def test_torchvisions_own_weights_fit_the_trunk(network: str, build: type) -> None:
+    with torch.device("meta"):
+        theirs = {name: tensor for name, tensor in build(init_weights=False).state_dict().items() if name.startswith("features.")}
+    ours = VggTrunk(network).state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {name: tensor.shape for name, tensor in theirs.items()}
+
+
+def test_an_unknown_trunk_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'vgg99'.*compact, vgg16, vgg19"):
+        VggTrunk("vgg99")
