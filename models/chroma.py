@@ -57,8 +57,11 @@ def join_rgb(grey: Bytes, planes: Floats) -> Bytes:
         cb, cr = _grown(planes, grey.shape, top, bottom)
         offsets = [cb * of_cb + cr * of_cr for of_cb, of_cr in zip(_CB, _CR, strict=True)]
         room = _room(y, offsets)
-        strip = np.stack([y + room * offset for offset in offsets], axis=2)
-        rgb[top:bottom] = _settle(strip.round().clip(0, 255).astype(np.uint8), grey[top:bottom])
+        red, green, blue = ((y + room * offset).round().clip(0, 255).astype(np.int32) for offset in offsets)
+        # take back what rounding did to luma: one level of green is 0.587 levels of it
+        actual = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16  # Pillow's convert("L")
+        green = (green + (grey[top:bottom] - actual).clip(-1, 1)).clip(0, 255)
+        rgb[top:bottom] = np.stack((red, green, blue), axis=2)
     return rgb
 
 
@@ -94,12 +97,3 @@ def _room(y: Floats, offsets: list[Floats]) -> Floats:
         limit = np.where(offset > 0, 255 - y, y)
         np.minimum(room, limit / np.maximum(np.abs(offset), 1e-6), out=room)
     return room
-
-
-def _settle(rgb: Bytes, grey: Bytes) -> Bytes:
-    """Take back what rounding did to luma: one level of green is 0.587 levels of it."""
-    weights = np.array([19595, 38470, 7471], np.uint32)  # Pillow's convert("L"), in 65536ths
-    actual = (rgb.astype(np.uint32) @ weights + 0x8000) >> 16
-    difference = grey.astype(np.int16) - actual.astype(np.int16)
-    rgb[..., 1] = (rgb[..., 1] + difference.clip(-1, 1)).clip(0, 255).astype(np.uint8)
-    return rgb

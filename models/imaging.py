@@ -1,6 +1,7 @@
 """Bytes to `Picture` and back: any mode, upright, capped before decoding; what goes out says that a machine made its colour."""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff"
 MAX_PIXELS = 50_000_000
 LONGEST = 2.0  # sides of the working picture: a longer panorama is squeezed to this aspect for the networks, never for the answer
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
+_SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM....\0\0\0\0|GIF8", re.DOTALL)
 _JPEG_SUBSAMPLING = 2  # 4:2:0; chroma is smooth
 
 
@@ -60,8 +61,11 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureTooLarge(f"the picture has more than {max_pixels} pixels, which is the limit: send a smaller one.") from error
     except UnidentifiedImageError as error:
-        if content.startswith(_SIGNATURES):
-            raise BrokenPicture("the picture is cut off or damaged at its very beginning: export it again.") from error
+        if _SIGNATURE.match(content):
+            raise BrokenPicture(
+                "the picture is damaged at its beginning, or of a variant that cannot be read (16-bit colour TIFF is one): "
+                "export it again, with 8 bits a channel."
+            ) from error
         raise NotAPicture(f"this is not a picture that can be read: send one of {', '.join(READS)}.") from error
     except Exception as error:  # a header that lies makes a decoder raise almost anything
         raise BrokenPicture(f"the picture's header cannot be read ({error}): export it again.") from error

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from models.ensemble import Ensemble
 from models.errors import ChromarouteError
 from models.files import replace_file
 from training.config import load_bundle_recipe, load_recipe
-from training.data.manifest import read_manifest, write_manifest
+from training.data.manifest import DataError, read_manifest, write_manifest
 from training.data.prepare import prepare as prepare_entries
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.evaluate import evaluate as evaluate_bundle
@@ -83,7 +84,12 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
 ) -> None:
     """Score a bundle on grey copies of pictures whose colours are known."""
-    entries = select(read_manifest(data), tuple(sets), split, limit)
+    known = read_manifest(data)
+    entries = select(known, tuple(sets), split, limit)
+    if not entries:
+        counts = Counter(f"{entry.set} {entry.split}" for entry in known)
+        there = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
+        raise DataError(f"{data} has no picture in the split {split!r} of these sets; it has {there}. See --split and --set-name.")
     found = evaluate_bundle(Ensemble(load_bundle(bundle)), entries)
     if out is not None:
         replace_file(out, (json.dumps(rounded(asdict(found)), indent=1) + "\n").encode())

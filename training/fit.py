@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def fit(task: Task, schedule: Schedule, seed: int, folder: Path) -> dict[str, fl
                     best = scores
                     save_state(folder / BEST, task.result(), {"step": step, "scores": scores, **task.meta()})
                 save_state(folder / LAST, task.state(), {"step": step, "best": best})
-                progress.console.print(f"{folder.name} step {step}: " + _line({**losses, **scores}) + " best" * improved)
+                left = timedelta(seconds=round((schedule.steps - step) * schedule.batch / rate))
+                speed = f", {rate:.0f} pictures/s, {left} left"
+                progress.console.print(f"{folder.name} step {step}: {_line({**losses, **scores})}{speed}{' (best)' * improved}")
     return best
 
 

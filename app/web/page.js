@@ -87,6 +87,7 @@ async function listCategories() {
 function take(files) {
   if (!files.length) return;
   picture = files[0];
+  part("result").hidden = true; // what is shown is of another picture
   colour();
 }
 

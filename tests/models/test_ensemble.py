@@ -155,7 +155,7 @@ def test_the_trunk_is_passed_once_for_route_and_paint(
 
 def test_a_bundle_may_mix_families(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
     torch.manual_seed(0)
-    card = dict(file="x.safetensors", sha256="0" * 64, bytes=1, working_size=64)
+    card = {"file": "x.safetensors", "sha256": "0" * 64, "bytes": 1, "working_size": 64}
     experts = {
         **bundle.experts,
         "strided": StridedCnn().eval(),

@@ -79,13 +79,13 @@ def test_missing_data_is_explained(tmp_path: Path, category_folders: Path) -> No
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="columns"):
         read_manifest(tmp_path / "bad.csv")
-    gone = [entry for entry in prepare(category_folders).entries][:1]
+    gone = list(prepare(category_folders).entries)[:1]
     with pytest.raises(DataError, match="Run `prepare` again"):
         list(read_pictures([gone[0].__class__(**{**gone[0].__dict__, "path": "/nowhere.png"})]))
 
 
 def test_a_limit_takes_from_every_category_in_turn(category_folders: Path) -> None:
-    entries = [entry for entry in prepare(category_folders, split="train").entries]
+    entries = list(prepare(category_folders, split="train").entries)
     chosen = select(entries, (), "train", limit=8)
     assert sorted(entry.category for entry in chosen) == sorted(["cat", "food", "flower", "general"] * 2)
 

@@ -120,7 +120,7 @@ def published(manifest: Path, runs: Path, tmp_path_factory: pytest.TempPathFacto
     arguments = ["publish", "bundle-everyday", "--smoke", *changes, "--data", manifest, "--runs", runs, "--out", out]
     result = CliRunner().invoke(command.app, [str(argument) for argument in arguments])
     assert result.exception is None, result.exception
-    yield out
+    return out
 
 
 def test_a_published_bundle_is_whole_and_routes_to_its_experts(published: Path) -> None:

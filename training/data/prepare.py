@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.manifest import MEMBER, DataError, Entry, read_shard, split_by_content
+from training.data.manifest import MEMBER, SPLITS, DataError, Entry, read_shard, split_by_content
 from training.data.packs import decode_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
@@ -61,8 +61,10 @@ def prepare(source: Path, split: str = "") -> Prepared:
     a shard's picture is the one its own manifest gives; otherwise `split`, or, where that is empty, the content decides.
 
     Raises:
-        DataError: `source` is no folder, or holds no pictures.
+        DataError: `source` is no folder or holds no pictures, or there is no such split.
     """
+    if split and split not in SPLITS:
+        raise DataError(f"there is no split {split!r}: give one of {', '.join(SPLITS)}, or none and the content decides.")
     if not source.is_dir():
         raise DataError(f"there is no folder {source}: give one with a folder of pictures for each category.")
     source = source.resolve()

@@ -13,7 +13,7 @@ from models import chroma
 from models.ensemble import Ensemble, Options
 from models.imaging import Picture
 from models.lab import srgb_to_lab
-from training.data.manifest import DataError, Entry, read_pictures
+from training.data.manifest import Entry, read_pictures
 from training.data.packs import decode_rgb
 from training.evaluation import metrics
 
@@ -54,10 +54,8 @@ def evaluate(ensemble: Ensemble, entries: Sequence[Entry]) -> Evaluation:
     of these very pictures, which favours it.
 
     Raises:
-        DataError: there are no entries, or a picture is gone.
+        DataError: a picture is gone.
     """
-    if not entries:
-        raise DataError("no picture of the manifest is in the split and sets that were asked for.")
     painters = _painters(ensemble, entries)
     tallies: dict[str, dict[str, Tally]] = {}
     ranks: dict[str, list[int]] = {}

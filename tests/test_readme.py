@@ -1,0 +1,94 @@
+"""The README's commands, run as they stand."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The served address, by the command that `make serve` runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "app.cli", "serve", "--port", str(port)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{address}/readyz"):
+                    break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        assert process.wait(30) in (0, -15)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
+    """A folder with what the README's commands speak of."""
+    photographs["person"].convert("L").save(tmp_path / "scan.jpg")
+    (tmp_path / "box").mkdir()
+    photographs["city"].convert("L").save(tmp_path / "box" / "street.png")
+    return tmp_path
+
+
+def test_the_readme_has_its_commands() -> None:
+    assert COMMANDS[:2] == ["make serve", "make test"]
+    assert sum(command.startswith("curl") for command in COMMANDS) == 4
+    assert sum(command.startswith("chromaroute") for command in COMMANDS) == 5
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
+def test_make_commands_do_what_they_say(command: str) -> None:
+    planned = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+    assert planned.returncode == 0
+    expected = ["chromaroute serve --port 8000"] if command == "make serve" else ["ruff check", "mypy", "pytest"]
+    assert all(part in planned.stdout for part in expected)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("curl")])
+def test_curl_commands_work(command: str, server: str, desk: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.fail("curl is needed to try the README's commands: install it")
+    command = command.replace("http://127.0.0.1:8000", server).replace("curl ", "curl --fail --silent --show-error ")
+    done = subprocess.run(command, shell=True, cwd=desk, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if "-o " in command:
+        with Image.open(desk / command.rpartition("-o ")[2]) as painted, Image.open(desk / "scan.jpg") as scan:
+            assert painted.size == scan.size
+    else:
+        assert done.stdout.startswith(("{", "["))
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("chromaroute")])
+def test_command_lines_work(command: str, desk: Path) -> None:
+    arguments = [sys.executable, "-m", "app.cli", *command.split()[1:]]
+    done = subprocess.run(arguments, cwd=desk, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_documents_that_the_readme_names_are_there() -> None:
+    for name in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / name).is_file(), name
