@@ -26,7 +26,7 @@ test: $(VENV)/dev.done
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 
 $(VENV)/serve.done: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable .

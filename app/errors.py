@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from app.schemas import VALID_OPTIONS, Problem
+from app.schemas import VALID_OPTIONS, ColorizeQuery, Problem, RouteQuery
 from models.errors import BrokenPicture, ChromarouteError, NotAPicture, OptionError, PictureTooLarge
 
 PROBLEMS: Mapping[type[ChromarouteError], tuple[int, str]] = {
@@ -40,6 +40,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ChromarouteError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
 
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -53,7 +54,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     where, name = str(first["loc"][0]), str(first["loc"][-1])
     if where == "query" and first["type"] == "extra_forbidden":
-        return problem(422, "bad-option", f"there is no option {name!r}: the options are {', '.join(VALID_OPTIONS)}.", option=name)
+        known = (RouteQuery if request.url.path.endswith("/route") else ColorizeQuery).model_fields
+        return problem(422, "bad-option", f"there is no option {name!r}: the options are {', '.join(known)}.", option=name)
     if where == "query":
         return _ours(request, OptionError(name, first.get("input"), VALID_OPTIONS.get(name, first["msg"])))
     return problem(422, "bad-request", "send the picture as multipart/form-data in a field called file: curl -F file=@scan.jpg ...")
@@ -62,4 +64,10 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     slug = {413: "too-large", 404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
-    return problem(error.status_code, slug, str(error.detail))
+    answer = problem(error.status_code, slug, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _fault(request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "fault", "the server failed on this request; its log says why.")

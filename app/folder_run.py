@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from rich.console import Console
@@ -29,29 +30,24 @@ class Job:
 def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[Job]:
     """Where every answer goes, in the order of the paths; folders are walked.
 
-    Without `out`, `scan.jpg` becomes `scan-colour.jpg` beside it, and `box/` becomes `box-colour/`. Two pictures that would get
-    the same name keep their old suffix in it.
+    Without `out`, `scan.jpg` becomes `scan-colour.jpg` beside it, and `box/` becomes `box-colour/`. An answer in another format
+    keeps the old suffix in its name (`scan.bmp.png`), so that names never depend on what else is in a folder.
 
     Raises:
-        OptionError: a path does not exist, there is no picture, or `out` is a file for several pictures or of another format.
+        OptionError: a path does not exist, there is no picture, an answer would replace its question, or `out` is a file for
+            several pictures or of another format.
     """
     if missing := [path for path in paths if not path.exists()]:
         raise OptionError("PATH", str(missing[0]), "files and folders that exist")
     if out is not None and out.suffix.lower() in READS and not out.is_dir():
-        return [_single(paths, out, format)]
-    jobs: list[Job] = []
-    taken: set[Path] = set()
-    for source, folder, stem in _found(paths, out):
-        chosen = FORMATS.get(source.suffix.lower(), "png") if format == "auto" else format
-        suffix = source.suffix if FORMATS.get(source.suffix.lower()) == chosen else f".{chosen.replace('jpeg', 'jpg')}"
-        target = folder / f"{stem}{suffix}"
-        if target in taken:
-            target = folder / f"{source.name}{suffix}"
-        taken.add(target)
-        jobs.append(Job(source, target, chosen))
+        jobs = [_single(paths, out, format)]
+    else:
+        jobs = [_job(source, folder, mark, format) for source, folder, mark in _found(paths, out)]
     if not jobs:
         raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(sorted(READS))})")
-    return jobs
+    if own := [job.source for job in jobs if job.target.resolve() == job.source.resolve()]:
+        raise OptionError("--out", str(out), f"another place, because {own[0]} would be replaced")
+    return _told_apart(jobs)
 
 
 def run(
@@ -92,16 +88,36 @@ def _single(paths: Sequence[Path], out: Path, format: str) -> Job:
 
 
 def _found(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path, str]]:
-    """Each picture with the folder and the stem of its answer."""
+    """Each picture with the folder of its answer, and what is added to its name."""
     for path in paths:
         if path.is_file():
-            yield (path, out, path.stem) if out else (path, path.parent, path.stem + MARK)
+            yield (path, out, "") if out else (path, path.parent, MARK)
             continue
         root = out or path.resolve().with_name(path.resolve().name + MARK)
+        inside = path.resolve() in root.resolve().parents  # answers of an earlier run are not questions
         for source in sorted(path.rglob("*")):
-            ours = root.resolve() in source.resolve().parents and root.resolve() != path.resolve()
-            if source.suffix.lower() in READS and source.is_file() and not ours:
-                yield source, root / source.parent.relative_to(path), source.stem
+            if source.suffix.lower() in READS and source.is_file() and not (inside and root.resolve() in source.resolve().parents):
+                yield source, root / source.parent.relative_to(path), ""
+
+
+def _job(source: Path, folder: Path, mark: str, format: str) -> Job:
+    own = FORMATS.get(source.suffix.lower())
+    chosen = (own or "png") if format == "auto" else format
+    suffix = source.suffix if own == chosen else f"{source.suffix}.{chosen.replace('jpeg', 'jpg')}"
+    return Job(source, folder / f"{source.stem}{mark}{suffix}", chosen)
+
+
+def _told_apart(jobs: Sequence[Job]) -> list[Job]:
+    """The same jobs; answers of the same name, from several folders into one, get their folder's name before it, or a number."""
+    taken: set[Path] = set()
+    apart = []
+    for job in jobs:
+        parent, name = job.source.resolve().parent.name, job.target.name
+        names = chain((name, f"{parent}-{name}"), (f"{parent}-{number}-{name}" for number in count(2)))
+        target = next(path for path in (job.target.with_name(each) for each in names) if path not in taken)
+        taken.add(target)
+        apart.append(replace(job, target=target))
+    return apart
 
 
 def _colour(job: Job, ensemble: Ensemble, options: Options, max_pixels: int) -> dict[str, object]:

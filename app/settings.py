@@ -13,6 +13,7 @@ from models.imaging import MAX_PIXELS
 from models.runtime import Precision
 
 PREFIX = "CHROMAROUTE_"
+DECODER_LIMIT = 178_956_970  # pixels; Pillow refuses more
 
 
 class SettingsError(ChromarouteError):
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
     precision: Precision = "float32"
     threads: int = Field(0, ge=0, description="threads of the networks; 0 leaves it to torch")
     max_bytes: int = Field(200 * 2**20, gt=0, description="largest request body, in bytes")
-    max_pixels: int = Field(MAX_PIXELS, gt=0, description="largest picture, in pixels")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, le=DECODER_LIMIT, description="largest picture, in pixels")
 
 
 def load_settings(**given: object) -> Settings:

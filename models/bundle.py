@@ -11,12 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from models.classifiers import Classifier, HeadClassifier, ImageNetClassifier
+from models.classifiers import IMAGENET_CHANNELS, Classifier, HeadClassifier, ImageNetClassifier
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
 from models.errors import BundleError, CheckpointError
 from models.manifest import Card, ExpertCard, Manifest, RouterCard, TrunkCard, read_manifest
 from models.router import Router
-from models.vgg import VggTrunk
+from models.vgg import STRIDE, VggTrunk
 
 EVERYDAY = Path(__file__).parent / "bundles" / "everyday"
 
@@ -51,9 +51,11 @@ def load_bundle(folder: Path = EVERYDAY) -> Bundle:
     trunks = {name: _trunk(name, card, folder) for name, card in manifest.trunks.items()}
     classifier = _classifier(manifest.router, folder, trunks)
     experts = {name: _expert(name, card, folder, trunks) for name, card in manifest.experts.items()}
-    router = Router(classifier.categories, manifest.router.fallback, manifest.router.threshold)
-    if strangers := set(router.choices) ^ set(manifest.categories):
-        raise BundleError(f"router and manifest of {folder} do not agree on the categories {', '.join(sorted(strangers))}.")
+    others = [category for category in manifest.categories if category not in classifier.categories]
+    router = Router(classifier.categories, manifest.router.fallback, manifest.router.threshold, others)
+    if strangers := set(router.choices) - set(manifest.categories):
+        raise BundleError(f"the router of {folder} knows categories that nobody paints: {', '.join(sorted(strangers))}.")
+    _check_sizes(manifest, experts)
     return Bundle(manifest, hashlib.sha256(content).hexdigest(), trunks, classifier, router, experts)
 
 
@@ -87,6 +89,10 @@ def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"the file of {what}, {path}, is missing: restore the bundle.")
     content = path.read_bytes()
+    if len(content) != card.bytes:
+        raise CheckpointError(
+            f"the file of {what}, {path}, has {len(content)} bytes and its card says {card.bytes}: restore the bundle."
+        )
     actual = hashlib.sha256(content).hexdigest()
     if actual != card.sha256:
         raise CheckpointError(
@@ -112,6 +118,8 @@ def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) 
         if card.family == "head":
             classifier = HeadClassifier(trunks[card.trunk].channels, **card.arguments)
         elif card.family == "imagenet":
+            if trunks[card.trunk].channels[32] != IMAGENET_CHANNELS:
+                raise ValueError(f"the classifier imagenet reads the trunk vgg16 or vgg19, not {card.trunk}")
             classifier = ImageNetClassifier(**card.arguments)
         else:
             raise ValueError(f"there is no classifier {card.family!r}: give head or imagenet")
@@ -127,6 +135,19 @@ def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggT
             raise ValueError(f"the family {card.family} {'needs a' if card.trunk is None else 'has no'} trunk")
         expert = family(*(() if card.trunk is None else (trunks[card.trunk],)), **card.arguments)
     return _filled(expert, f"expert {name}", card, folder)
+
+
+def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
+    """Working sizes are whole numbers of strides, and those of an expert and its trunk are one."""
+    for name, card in manifest.experts.items():
+        stride = experts[name].stride
+        if card.working_size % stride:
+            raise BundleError(f"the working size of expert {name} is {card.working_size}: give a multiple of {stride}.")
+        if card.trunk is not None and card.working_size != manifest.trunks[card.trunk].working_size:
+            raise BundleError(f"the working size of expert {name} is {card.working_size}, and its trunk {card.trunk} has another.")
+    for name, trunk in manifest.trunks.items():
+        if trunk.working_size % STRIDE:
+            raise BundleError(f"the working size of trunk {name} is {trunk.working_size}: give a multiple of {STRIDE}.")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Two classifiers that name a picture's category from a trunk's taps; the threshold rule over them is in `router`.
 
-Both give calibrated probabilities `(n, categories + 1)` whose last column is *unmapped*: the probability of no category at all.
+Both give probabilities `(n, categories + 1)` whose last column is *unmapped*: the probability of no category at all. The bundle's
+own head is calibrated on validation pictures; ImageNet's softmax is taken as it is.
 """
 
 import json
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 
 from models.torchvision_parts import vgg as torchvision_vgg
 from models.vgg import Taps
+
+IMAGENET_CHANNELS = 512  # of the deepest tap of VGG-16 and VGG-19
 
 
 class Classifier(nn.Module):

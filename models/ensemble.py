@@ -52,7 +52,7 @@ class Options:
             raise OptionError("saturation", self.saturation, "a number from 0 to 2")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise OptionError("threshold", self.threshold, "a number from 0 to 1")
-        imaging.output_format(self.format, "PNG")
+        imaging.check_format(self.format)
 
 
 @dataclass
@@ -88,9 +88,9 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    category: str = Field(description="where the picture was routed to")
+    category: str = Field(description="what the threshold rule decided, or what was requested")
     confidence: float = Field(description="probability of the answer that the threshold rule looked at, 0 to 1")
-    fell_back: bool = Field(description="whether the fallback painted because the router was not sure")
+    fell_back: bool = Field(description="whether the rule chose the fallback; a soft route blends by probability all the same")
     reason: Reason
     threshold: float
     top: list[Candidate] = Field(description="up to five categories, likeliest first")
@@ -105,15 +105,18 @@ class Decision(BaseModel):
 
 
 class Views:
-    """What the networks see of one picture: its lightness at each working size, and each trunk's taps, made once when asked for."""
+    """What the networks see of one picture: lightness at each working size and the taps of each trunk, made once."""
 
     def __init__(self, picture: Picture, bundle: Bundle, runtime: Runtime) -> None:
         self._picture, self._bundle, self._runtime = picture, bundle, runtime
+        self._lightness: dict[tuple[int, int], Tensor] = {}
         self._taps: dict[str, Taps] = {}
 
     def lightness(self, size: int, stride: int) -> Tensor:
         """Lightness `(1,1,h,w)` with a short side of `size`."""
-        return self._runtime.put(imaging.network_input(self._picture.luma, size, stride))
+        if (size, stride) not in self._lightness:
+            self._lightness[size, stride] = self._runtime.put(imaging.network_input(self._picture.luma, size, stride))
+        return self._lightness[size, stride]
 
     def taps(self, trunk: str) -> Taps:
         """The taps of a trunk of the bundle."""
@@ -209,7 +212,7 @@ class Ensemble:
 def finish(picture: Picture, ab: Tensor, decision: Decision, options: Options) -> tuple[bytes, str, Decision]:
     """Join ab with the picture's own luma at full size and encode: the file, its format, and the record with all timings."""
     watch = Stopwatch(dict(decision.timings_ms))
-    format = imaging.output_format(options.format, picture.format)
+    format = imaging.output_format(options.format, picture)
     xmp = imaging.provenance(decision.bundle, decision.category)
     with watch.stage("merge"):
         planes = chroma.chroma_planes(picture.luma, ab)
@@ -232,8 +235,9 @@ def colorize(
         OptionError: the requested category is not one of the bundle's.
     """
     options = options or Options()
+    ensemble.bundle.router.check(options.category)
     watch = Stopwatch()
     with watch.stage("decode"):
-        picture = imaging.decode(content, max_pixels)
+        picture = imaging.decode(content, max_pixels, options.format)
     ab, decision = ensemble.paint(picture, options)
     return finish(picture, ab, decision.after(watch), options)

@@ -1,7 +1,9 @@
-"""Files that are whole or absent."""
+"""Files and folders that are whole or absent: write aside, then replace."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -19,3 +21,27 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def replace_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
+    """Write the files into a new folder beside `folder`, check it (it raises if it is not good), then put it in place.
+
+    The old folder is put back if that fails half-way, and removed only when the new one is there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
+    old = fresh.with_name(fresh.name.replace(".new.", ".old."))
+    try:
+        fresh.chmod(0o755)
+        for name, content in files.items():
+            replace_file(fresh / name, content)
+        check(fresh)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

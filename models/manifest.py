@@ -66,7 +66,6 @@ class Manifest(Strict):
     trunks: dict[str, TrunkCard]
     router: RouterCard
     experts: dict[str, ExpertCard]
-    scores: dict[str, float] = {}
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Manifest":

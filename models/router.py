@@ -24,7 +24,8 @@ class Route:
     """Where a picture goes, and why.
 
     `category` is the fallback's when `fell_back`. `confidence` is the probability of the answer that the rule looked at: of the
-    category that won, that stayed below the threshold, or that was requested; of *unmapped* where that was likeliest.
+    category that won, that stayed below the threshold, or that was requested; of *unmapped* where that was likeliest. All
+    this is the threshold rule's verdict; a soft route blends by probability whatever it says, and `weights` tells who paints.
     """
 
     category: str
@@ -43,17 +44,19 @@ class Router:
         categories: names of the probability columns, without the last, which is *unmapped*.
         fallback: the category that takes what is unmapped or below the threshold.
         threshold: least probability of the likeliest category, 0 to 1.
+        others: categories that the classifier does not know, and that can be requested all the same.
     """
 
-    def __init__(self, categories: Sequence[str], fallback: str, threshold: float) -> None:
+    def __init__(self, categories: Sequence[str], fallback: str, threshold: float, others: Sequence[str] = ()) -> None:
         self.categories = tuple(categories)
         self.fallback = fallback
         self.threshold = threshold
+        self.others = tuple(others)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Every category that can be requested: the classifier's, and the fallback."""
-        return tuple(dict.fromkeys((*self.categories, self.fallback)))
+        """Every category that can be requested: the classifier's, the others, and the fallback."""
+        return tuple(dict.fromkeys((*self.categories, *self.others, self.fallback)))
 
     def check(self, category: str | None) -> None:
         """Raise an OptionError unless the category is one of `choices`, or None for the router's own choice."""
@@ -84,7 +87,7 @@ class Router:
         top = tuple(ranked[:TOP])
         if category is not None:
             self.check(category)
-            return Route(category, scores[category], False, "requested", threshold, top, {category: 1.0})
+            return Route(category, scores.get(category, 0.0), False, "requested", threshold, top, {category: 1.0})
 
         *values, unmapped = probabilities.tolist()
         best, confidence = max(zip(self.categories, values, strict=True), key=lambda item: item[1])

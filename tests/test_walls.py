@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [  # each may import those before it, and its own line
-    {"errors", "files", "torchvision_parts"},
+    {"errors", "files", "torchvision_parts", "greys"},
     {"lab"},
     {"vgg", "ab_bins", "imaging", "chroma"},
     {"colorizers", "classifiers"},

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from models.bundle import load_bundle
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError
 from models.files import replace_file
+from models.runtime import Runtime
 from training.config import load_bundle_recipe, load_recipe
 from training.data.manifest import DataError, read_manifest, write_manifest
 from training.data.prepare import prepare as prepare_entries
-from training.evaluation.evaluate import Evaluation
 from training.evaluation.evaluate import evaluate as evaluate_bundle
+from training.evaluation.report import show
 from training.publish import Publisher
 from training.run import Material, run, select
 
@@ -27,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles 
 
 Data = Annotated[Path, typer.Option("--data", help="The manifest that `prepare` wrote.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the runs.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps ...")]
 Changes = Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: a.b=value.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink the run to seconds, to see that it works.")]
 
@@ -49,7 +50,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe of the project, or a TOML file.")],
     data: Data = Path("data/manifest.csv"),
     runs: Runs = Path("runs"),
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
+    device: Device = "cpu",
     changes: Changes = [],  # noqa: B006 (typer reads the default and does not change it)
     smoke: Smoke = False,
 ) -> None:
@@ -64,12 +65,13 @@ def publish(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced when the new one is whole.")],
     data: Data = Path("data/manifest.csv"),
     runs: Runs = Path("runs"),
+    device: Device = "cpu",
     changes: Changes = [],  # noqa: B006
     smoke: Smoke = False,
 ) -> None:
     """Calibrate finished runs on the validation pictures and join them into a bundle."""
     bundle = load_bundle_recipe(recipe, tuple(changes), smoke)
-    manifest = Publisher(bundle, Material(bundle.data, data), runs, Console()).publish(out)
+    manifest = Publisher(bundle, Material(bundle.data, data), runs, Console(), device).publish(out)
     size = sum(card.bytes for card in manifest.cards().values())
     print(f"{manifest.name}: {len(manifest.experts)} experts, {size / 2**20:.1f} MiB in {out}")
 
@@ -82,6 +84,7 @@ def evaluate(
     sets: Annotated[list[str], typer.Option("--set-name", help="Only these sets of the manifest.")] = [],  # noqa: B006
     limit: Annotated[int, typer.Option(help="At most so many pictures, spread evenly; 0 for all.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    device: Device = "cpu",
 ) -> None:
     """Score a bundle on grey copies of pictures whose colours are known."""
     known = read_manifest(data)
@@ -90,30 +93,10 @@ def evaluate(
         counts = Counter(f"{entry.set} {entry.split}" for entry in known)
         there = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
         raise DataError(f"{data} has no picture in the split {split!r} of these sets; it has {there}. See --split and --set-name.")
-    found = evaluate_bundle(Ensemble(load_bundle(bundle)), entries)
+    found = evaluate_bundle(Ensemble(load_bundle(bundle), Runtime(device)), entries)
     if out is not None:
         replace_file(out, (json.dumps(rounded(asdict(found)), indent=1) + "\n").encode())
-    show(found)
-
-
-def show(found: Evaluation) -> None:
-    """Print the tables of an evaluation."""
-    console = Console()
-    router = ", ".join(f"{name} {value:.1%}" for name, value in found.router.items())
-    console.print(f"{found.bundle} on {found.pictures} pictures; router: {router}")
-    table = Table("way", "PSNR, dB", "minus grey's", "colourfulness / truth's", "ΔE00", "of grey's")
-    for name, row in found.rows.items():
-        cells = (f"{row['psnr']:.2f}", f"{row['psnr_gain']:+.2f}", f"{row['colourfulness']:.2f}")
-        table.add_row(name, *cells, f"{row['delta_e']:.2f}", f"{row['delta_e_ratio']:.3f}")
-    console.print(table)
-    table = Table("category", "pictures", "top-1", "top-3", "PSNR gain", "colourfulness", "ΔE00 routed", "general")
-    for name, row in found.categories.items():
-        hits = (f"{row[k]:.1%}" if k in row else "" for k in ("top1", "top3"))
-        scores = (f"{row['routed psnr_gain']:+.2f}", f"{row['routed colourfulness']:.2f}")
-        table.add_row(
-            name, f"{row['pictures']:.0f}", *hits, *scores, f"{row['routed delta_e']:.2f}", f"{row['general delta_e']:.2f}"
-        )
-    console.print(table)
+    show(found, Console())
 
 
 def rounded(value: Any) -> Any:

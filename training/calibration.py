@@ -1,6 +1,6 @@
-"""What is chosen on validation pictures after training: how confident the router may be, and how vivid an expert."""
+"""What is decided on validation pictures after training: how sure the router is, how vivid an expert, and whether it pays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models import chroma
 from models.classifiers import HeadClassifier
 from models.colorizers.vgg_expert import VggExpert
 from models.vgg import VggTrunk
@@ -43,18 +44,37 @@ def choose_read_out(trunk: VggTrunk, expert: VggExpert, batches: Iterable[Batch]
         read = [(expert.bins.annealed_mean(logits, temperature, mute), ab) for logits, ab in seen]
         for saturation in SATURATIONS:
             error = _mean([delta_e94(saturation * painted, ab) for painted, ab in read])
-            chroma = saturation * _mean([painted.norm(dim=1) for painted, _ in read]) / true_chroma
-            found.append(ReadOut(temperature, mute, saturation, error, chroma))
+            kept = saturation * _mean([painted.norm(dim=1) for painted, _ in read]) / true_chroma
+            found.append(ReadOut(temperature, mute, saturation, error, kept))
     vivid = [one for one in found if one.chroma >= least_chroma]
     return min(vivid, key=lambda one: one.error) if vivid else max(found, key=lambda one: one.chroma)
 
 
+@torch.no_grad()
+def picture_errors(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
+    """Mean ΔE94 `(n,)` of each picture, at a quarter of its sides, for any colorizer's `paint(L) -> ab`."""
+    errors = []
+    for batch in batches:
+        truth = F.avg_pool2d(batch.ab, 4)
+        height, width = truth.shape[-2:]
+        errors.append(delta_e94(chroma.resize(paint(batch.L).float(), (height, width)), truth).mean(dim=(1, 2)).cpu())
+    return torch.cat(errors)
+
+
+def pays(own: Tensor, rival: Tensor) -> bool:
+    """Whether errors `(n,)` are below a rival's on the same pictures by more than the standard error of the mean difference."""
+    gain = rival - own
+    if len(gain) < 2:
+        return False
+    return float(gain.mean()) > float(gain.std() / len(gain) ** 0.5)
+
+
 def delta_e94(ab: Tensor, truth: Tensor) -> Tensor:
     """ΔE94 `(n,h,w)` between ab `(n,2,h,w)` of equal lightness: cheap, and ranks read-outs as ΔE00 does."""
-    chroma, true_chroma = ab.norm(dim=1), truth.norm(dim=1)
-    difference = chroma - true_chroma
+    saturation, true_saturation = ab.norm(dim=1), truth.norm(dim=1)
+    difference = saturation - true_saturation
     hue = ((ab - truth).square().sum(dim=1) - difference.square()).clamp(min=0)
-    return ((difference / (1 + 0.045 * true_chroma)).square() + hue / (1 + 0.015 * true_chroma).square()).sqrt()
+    return ((difference / (1 + 0.045 * true_saturation)).square() + hue / (1 + 0.015 * true_saturation).square()).sqrt()
 
 
 @torch.no_grad()
@@ -84,7 +104,7 @@ def choose_threshold(probabilities: Tensor, labels: Tensor, risk: float) -> floa
 @torch.no_grad()
 def router_logits(trunk: VggTrunk, head: HeadClassifier, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Logits `(n, categories + 1)` and labels `(n,)` of pictures."""
-    pairs = [(head.logits(trunk(batch.L)).float(), batch.labels) for batch in batches]
+    pairs = [(head.logits(trunk(batch.L)).float().cpu(), batch.labels.cpu()) for batch in batches]
     return torch.cat([logits for logits, _ in pairs]), torch.cat([labels for _, labels in pairs])
 
 

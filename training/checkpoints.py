@@ -1,5 +1,6 @@
 """Training states: safetensors too, never pickles, and whole or absent."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from torch import Tensor
 
 from models.errors import CheckpointError
 from models.files import replace_file
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, or an empty text if there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:

@@ -46,6 +46,12 @@ class Schedule(Section):
     validation_size: int = Field(128, gt=0)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
+    def check_sizes(self, stride: int) -> None:
+        """Raise a RecipeError unless every size is a multiple of a network's stride."""
+        for size in (*(size for _, size in self.sizes), self.validation_size):
+            if size % stride:
+                raise RecipeError(f"the schedule has pictures of {size} px: give multiples of {stride}, which this network needs.")
+
     def size_at(self, step: int) -> int:
         """The side of the pictures at a step, in pixels."""
         return next((size for share, size in self.sizes if step < share * self.steps), self.sizes[-1][1])
@@ -147,13 +153,12 @@ def load_recipe(name: str, changes: tuple[str, ...] = (), smoke: bool = False) -
 
 def load_bundle_recipe(name: str, changes: tuple[str, ...] = (), smoke: bool = False) -> BundleRecipe:
     """As `load_recipe`, for what `publish` takes."""
-    return _load(BundleRecipe, name, changes, {"data": _SMOKE["data"], "working_size": 64} if smoke else {})
+    return _load(BundleRecipe, name, changes, {"data": _SMOKE["data"]} if smoke else {})
 
 
 _SMOKE: dict[str, Any] = {
     "schedule": {
-        "steps": 4, "batch": 4, "validate_every": 2, "sizes": [[1.0, 64]], "validation_size": 64, "warmup": 1,
-        "precision": "float32",
+        "steps": 4, "batch": 4, "validate_every": 2, "sizes": [[1.0, 128]], "warmup": 1,
     },
     "data": {"limit": 48},
 }  # fmt: skip
@@ -194,6 +199,8 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise RecipeError(f"--set {change!r} is not understood: write a.b=value.")
     for section in sections:
         values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {change!r} is not understood: {section!r} is a value and has nothing under it.")
     try:
         values[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -4,9 +4,11 @@ torchvision distributes them as a pickle. It is read once, tensors only, and wha
 """
 
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -14,13 +16,14 @@ from models.errors import CheckpointError
 from models.torchvision_parts import vgg
 
 WEIGHTS = {"vgg16": vgg.VGG16_Weights.IMAGENET1K_V1, "vgg19": vgg.VGG19_Weights.IMAGENET1K_V1}
+BUILDERS = {"vgg16": vgg.vgg16, "vgg19": vgg.vgg19}
 
 
 def imagenet_weights(network: str, file: Path | None) -> dict[str, Tensor]:
     """The state of torchvision's `network`, from `file` (.safetensors, or the .pth that torchvision distributes) or fetched.
 
     Raises:
-        CheckpointError: the file is missing or is of another network, or there is neither a file nor a connection.
+        CheckpointError: the file is missing, damaged or of another network, or there is neither a file nor a connection.
     """
     weights = WEIGHTS[network]
     try:
@@ -30,12 +33,13 @@ def imagenet_weights(network: str, file: Path | None) -> dict[str, Tensor]:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, URLError) as error:
+    except (OSError, URLError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(
             f"the ImageNet weights of {network} could not be had from {file or weights.url} ({error}): "
             f"fetch {weights.url} elsewhere and name the file in the recipe, router.weights."
         ) from error
-    wanted = {"features.0.weight", "classifier.6.weight"}
-    if not wanted <= set(state):
-        raise CheckpointError(f"{file} holds no {network} of torchvision: it lacks {', '.join(sorted(wanted - set(state)))}.")
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in BUILDERS[network](init_weights=False).state_dict().items()}
+    if not isinstance(state, dict) or wanted != {name: getattr(tensor, "shape", None) for name, tensor in state.items()}:
+        raise CheckpointError(f"{file} does not hold the tensors of torchvision's {network}: fetch {weights.url}.")
     return dict(state)

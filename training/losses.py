@@ -1,6 +1,5 @@
 """Losses on chrominance. All take ab in CIELAB units and mean over pixels and pictures."""
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,8 +40,7 @@ def ab_squared_error(predicted: Tensor, ab: Tensor) -> Tensor:
 
 def rebalancing_weights(bins: AbBins, pack: Pack, strength: float) -> Tensor:
     """Loss weights `(k,)` of the bins from the colours of up to 4000 pictures of a pack; `strength` 1 is as published."""
-    picks = np.linspace(0, len(pack) - 1, min(len(pack), 4000)).astype(int)
     counts = torch.zeros(len(bins))
-    for batch in plain_batches(pack.pick(picks), 100, 128):
+    for batch in plain_batches(pack.spread(4000), 100, 128):
         counts += bins.quantise(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))
     return bins.rebalancing(counts, strength)

@@ -1,8 +1,7 @@
 """Join finished runs into a bundle: calibrate, keep the experts that pay, write fp16 safetensors and the manifest."""
 
 import hashlib
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +11,66 @@ from torch import Tensor
 
 from models.bundle import load_bundle
 from models.classifiers import HeadClassifier, imagenet_mapping
+from models.colorizers import COLORIZERS, Colorizer
 from models.colorizers.vgg_expert import VggExpert
+from models.errors import BundleError, CheckpointError
+from models.files import replace_folder
 from models.manifest import MANIFEST, ExpertCard, Manifest, RouterCard, TrunkCard
 from models.vgg import VggTrunk
-from training.calibration import ReadOut, choose_read_out, choose_temperature, choose_threshold, router_logits
-from training.checkpoints import load_state
+from training.calibration import (
+    ReadOut,
+    choose_read_out,
+    choose_temperature,
+    choose_threshold,
+    pays,
+    picture_errors,
+    router_logits,
+)
+from training.checkpoints import file_digest, load_state
 from training.config import BundleRecipe, ImageNetRouter
 from training.data.batches import Batch, plain_batches
-from training.data.manifest import digest
+from training.data.manifest import DataError
 from training.data.packs import Pack
 from training.fit import BEST
 from training.imagenet import imagenet_weights
-from training.run import GENERAL, Material, select
+from training.run import GENERAL, Material, torch_device
 from training.tasks.base import part
 
-MARGIN = 0.0  # an expert is kept if its validation ΔE94 is below the general expert's by more than this
+PICTURES = 1000  # at most so many are calibrated on: all their distributions are in memory at once
 
 
 class Publisher:
-    """Builds a bundle in a folder of its own and puts it in place when it is whole and loads."""
+    """Builds a bundle in memory, and puts it in place when it is whole and loads.
 
-    def __init__(self, recipe: BundleRecipe, material: Material, runs: Path, console: Console) -> None:
+    Raises:
+        CheckpointError: the recipe's base has no checkpoint, or is no joint run.
+        DataError: the manifest has other categories than the base was trained on.
+    """
+
+    def __init__(self, recipe: BundleRecipe, material: Material, runs: Path, console: Console, device: str = "cpu") -> None:
         self.recipe, self.material, self.runs, self.console = recipe, material, runs, console
-        tensors, meta = load_state(runs / recipe.base / BEST)
-        self.meta, self.tensors = meta, tensors
-        self.trunk = VggTrunk(meta["trunk"]).eval()
-        self.trunk.load_state_dict(part(tensors, "trunk."))
-        self.data = digest(select(material.entries, recipe.data.sets, "train"))
+        self.device = torch_device(device)
+        self.tensors, self.meta = load_state(runs / recipe.base / BEST)
+        if "trunk" not in self.meta:
+            raise CheckpointError(f"{runs / recipe.base} has no trunk: the base of a bundle is a run of the task `joint`.")
+        if tuple(self.meta["categories"]) != material.categories:
+            raise DataError(
+                f"{runs / recipe.base} was trained on the categories {', '.join(self.meta['categories'])}, "
+                f"and the manifest has {', '.join(material.categories)}: publish with the manifest of the training."
+            )
+        self.base_data: str = self.meta["origin"]["data"]
+        self.trunk = VggTrunk(self.meta["trunk"]).eval().to(self.device)
+        self.trunk.load_state_dict(part(self.tensors, "trunk."))
         self.files: dict[str, bytes] = {}
 
     def publish(self, folder: Path) -> Manifest:
-        """Write the bundle to `folder`, replacing what is there only once the new one has been loaded.
+        """Write the bundle to `folder`. What is there is replaced once the new one has been loaded; its other files are kept.
 
         Raises:
-            CheckpointError: a run that the recipe names has no checkpoint.
-            BundleError: the parts do not fit together.
+            CheckpointError: an expert was trained on another base.
+            BundleError: the parts do not fit together, or `folder` has something else in it.
         """
-        trunk = self._card(TrunkCard, "trunk", part(self.tensors, "trunk."), family="vgg_trunk",
+        trunk = self._card(TrunkCard, "trunk", part(self.tensors, "trunk."), self.base_data, family="vgg_trunk",
                            arguments={"network": self.meta["trunk"]}, working_size=self.recipe.working_size)  # fmt: skip
         trunks = {self.recipe.base: trunk}
         if isinstance(self.recipe.router, ImageNetRouter):
@@ -66,99 +88,114 @@ class Publisher:
 
     def _own_router(self) -> RouterCard:
         categories = tuple(self.meta["categories"])
-        head = HeadClassifier(self.trunk.channels, categories[:-1]).eval()
+        head = HeadClassifier(self.trunk.channels, categories[:-1]).eval().to(self.device)
         head.load_state_dict(part(self.tensors, "head."))
-        logits, labels = router_logits(self.trunk, head, self._validation(self.material.val))
+        logits, labels = router_logits(self.trunk, head, self._batches(self.material.val))
         temperature = choose_temperature(logits, labels)
         probabilities = (logits / temperature).softmax(dim=1)
         threshold = choose_threshold(probabilities, labels, self.recipe.router.risk)
         right = float((probabilities.argmax(dim=1) == labels).float().mean())
         self.console.print(f"router: {right:.1%} right, temperature {temperature}, threshold {threshold}")
-        return self._card(RouterCard, "router", part(self.tensors, "head."), family="head",
+        return self._card(RouterCard, "router", part(self.tensors, "head."), self.base_data, family="head",
                           arguments={"categories": categories[:-1], "temperature": temperature}, trunk=self.recipe.base,
                           threshold=threshold, fallback=GENERAL, scores={"validation_top1": right})  # fmt: skip
 
     def _imagenet_router(self, options: ImageNetRouter, trunks: dict[str, TrunkCard]) -> tuple[RouterCard, tuple[str, ...]]:
         state = imagenet_weights(options.network, Path(options.weights) if options.weights else None)
         licence = "the terms of torchvision's ImageNet weights"
-        trunks[options.network] = self._card(TrunkCard, options.network, _only(state, "features."), family="vgg_trunk",
+        trunks[options.network] = self._card(TrunkCard, options.network, _only(state, "features."), "", family="vgg_trunk",
                                              arguments={"network": options.network}, working_size=224,
                                              licence=licence)  # fmt: skip
-        card = self._card(RouterCard, "router", _only(state, "classifier."), family="imagenet",
+        card = self._card(RouterCard, "router", _only(state, "classifier."), "", family="imagenet",
                           arguments={"mapping": options.mapping, "score": options.score}, trunk=options.network,
                           threshold=options.threshold, fallback=options.fallback, licence=licence)  # fmt: skip
         found = sorted({category for category in imagenet_mapping(options.mapping) if category})
-        return card, tuple(dict.fromkeys((*found, options.fallback)))
+        return card, tuple(dict.fromkeys((*found, *self.meta["categories"], options.fallback)))
 
     def _experts(self, categories: tuple[str, ...]) -> tuple[dict[str, ExpertCard], dict[str, str]]:
         """The experts that pay, and which of them paints each category."""
         general = part(self.tensors, "expert.")
-        experts = {GENERAL: self._vgg_expert(GENERAL, general, self._validation(self.material.val))}
+        everything = list(self._batches(self.material.val.spread(PICTURES)))
+        read_out, _ = self._calibrated(general, everything)
+        self._tell(GENERAL, read_out)
+        experts = {GENERAL: self._vgg_expert(GENERAL, general, read_out, self.base_data)}
         painted_by = dict.fromkeys(categories, GENERAL)
         for category in categories:
             path = self.runs / self.recipe.experts / category / BEST
             if not self.recipe.experts or category == GENERAL or not path.is_file():
                 continue
             tensors, meta = load_state(path)
-            if meta["family"] != "vgg_expert":
-                experts[category] = self._card(ExpertCard, category, part(tensors, "expert."), family=meta["family"],
-                                               arguments=meta["arguments"], category=category,
-                                               working_size=self.recipe.working_size)  # fmt: skip
-                painted_by[category] = category
-                continue
-            own = list(self._validation(self.material.of(self.material.val, category)))
-            rival = self._read_out(general, own).error
-            card = self._vgg_expert(category, part(tensors, "expert."), own, rival)
-            if card.scores["validation_delta_e94"] < rival - MARGIN:
-                experts[category], painted_by[category] = card, category
+            own = list(self._batches(self.material.of(self.material.val, category).spread(PICTURES)))
+            read_out, rival_errors = self._calibrated(general, own)
+            if meta["family"] == "vgg_expert":
+                self._check_base(path, meta)
+                read_out, errors = self._calibrated(part(tensors, "expert."), own)
+                card = self._vgg_expert(category, part(tensors, "expert."), read_out, meta["origin"]["data"])
+            else:
+                errors = picture_errors(self._network(meta, part(tensors, "expert.")), own)
+                card = self._card(ExpertCard, category, part(tensors, "expert."), meta["origin"]["data"], family=meta["family"],
+                                  arguments=meta["arguments"], category=category,
+                                  working_size=self.recipe.working_size)  # fmt: skip
+            kept = pays(errors, rival_errors)
+            self._tell(category, read_out, float(errors.mean()), float(rival_errors.mean()), kept)
+            if kept:
+                scores = {"validation_delta_e94": float(errors.mean()), "general_delta_e94": float(rival_errors.mean())}
+                experts[category], painted_by[category] = card.model_copy(update={"scores": scores}), category
             else:
                 del self.files[card.file]
         self.console.print(f"{len(experts)} experts for {len(painted_by)} categories")
         return experts, painted_by
 
-    def _vgg_expert(
-        self, category: str, tensors: dict[str, Tensor], batches: Iterable[Batch], rival: float | None = None
-    ) -> ExpertCard:
-        read_out = self._read_out(tensors, batches)
-        self.console.print(
-            f"{category}: ΔE94 {read_out.error:.3f}" + (f" against general's {rival:.3f}" if rival is not None else "")
-            + f", chroma {read_out.chroma:.2f}, {read_out.arguments()}"
-        )  # fmt: skip
-        scores = {"validation_delta_e94": read_out.error, "validation_chroma": read_out.chroma}
-        if rival is not None:
-            scores["general_delta_e94"] = rival
-        return self._card(ExpertCard, category, tensors, family="vgg_expert", arguments=read_out.arguments(),
-                          trunk=self.recipe.base, category=category, working_size=self.recipe.working_size,
-                          scores=scores)  # fmt: skip
+    def _check_base(self, path: Path, meta: dict[str, Any]) -> None:
+        if meta["origin"].get("base") != file_digest(self.runs / self.recipe.base / BEST):
+            raise CheckpointError(f"{path.parent} was fine-tuned from another {self.recipe.base}: delete it and train it again.")
 
-    def _read_out(self, tensors: dict[str, Tensor], batches: Iterable[Batch]) -> ReadOut:
-        expert = VggExpert(self.trunk).eval()
+    def _calibrated(self, tensors: dict[str, Tensor], batches: list[Batch]) -> tuple[ReadOut, Tensor]:
+        """The read-out of a decoder on these pictures, and the error of each picture with it."""
+        expert = VggExpert(self.trunk).eval().to(self.device)
         expert.load_state_dict(tensors)
-        return choose_read_out(self.trunk, expert, batches, self.recipe.least_chroma)
+        read_out = choose_read_out(self.trunk, expert, batches, self.recipe.least_chroma)
+        expert.temperature, expert.mute, expert.saturation = read_out.temperature, read_out.mute, read_out.saturation
+        return read_out, picture_errors(expert, batches)
 
-    def _validation(self, pack: Pack) -> Iterable[Batch]:
-        return plain_batches(pack, 32, self.recipe.working_size)
+    def _network(self, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Colorizer:
+        network = COLORIZERS[meta["family"]](**meta["arguments"]).eval().to(self.device)
+        network.load_state_dict(tensors)
+        return network
 
-    def _card(self, kind: Callable[..., Any], name: str, tensors: dict[str, Tensor], **values: Any) -> Any:
-        """The card of a checkpoint whose file is kept in memory until the bundle is whole."""
+    def _tell(self, name: str, read_out: ReadOut, error: float = 0.0, rival: float = 0.0, kept: bool = True) -> None:
+        text = f"{name}: {read_out.arguments()}, chroma {read_out.chroma:.2f}"
+        if rival:
+            text += f", ΔE94 {error:.3f} against general's {rival:.3f}: {'kept' if kept else 'does not pay'}"
+        self.console.print(text)
+
+    def _vgg_expert(self, category: str, tensors: dict[str, Tensor], read_out: ReadOut, data: str) -> ExpertCard:
+        return self._card(ExpertCard, category, tensors, data, family="vgg_expert", arguments=read_out.arguments(),
+                          trunk=self.recipe.base, category=category, working_size=self.recipe.working_size,
+                          scores={"validation_delta_e94": read_out.error})  # fmt: skip
+
+    def _batches(self, pack: Pack) -> Iterator[Batch]:
+        for batch in plain_batches(pack, 32, self.recipe.working_size):
+            yield batch.to(self.device)
+
+    def _card(self, kind: Callable[..., Any], name: str, tensors: dict[str, Tensor], data: str, **values: Any) -> Any:
+        """The card of a checkpoint whose file is kept in memory until the bundle is whole; `data` names what it was trained on."""
         half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
         content = save({key: tensor.contiguous() for key, tensor in half.items()})
         file = f"{name}.safetensors"
         self.files[file] = content
         values = {"licence": self.recipe.licence, **values}
-        return kind(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), data=self.data, **values)
+        return kind(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), data=data, **values)
 
     def _put_in_place(self, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
-            fresh = Path(aside) / folder.name
-            fresh.mkdir()
-            for name, content in self.files.items():
-                (fresh / name).write_bytes(content)
-            load_bundle(fresh)
-            if folder.exists():
-                folder.rename(Path(aside) / "old")
-            fresh.rename(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+            raise BundleError(f"{folder} has files and is no bundle: choose a new or an empty folder with --out.")
+        kept = {
+            path.name: path.read_bytes()
+            for path in (folder.iterdir() if folder.exists() else ())
+            if path.is_file() and path.name != MANIFEST and path.suffix != ".safetensors"
+        }
+        replace_folder(folder, {**kept, **self.files}, check=load_bundle)
 
 
 def _only(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from models.errors import OptionError
+from models.runtime import Runtime
+from training.checkpoints import file_digest
 from training.config import Adversarial, Data, Expert, Joint, Recipe, RecipeError
-from training.data.manifest import DataError, Entry, read_manifest
+from training.data.manifest import UNSEEN, DataError, Entry, digest, read_manifest
 from training.data.packs import Pack, load_pack
 from training.fit import BEST, fit
 from training.tasks.adversarial import AdversarialTask
@@ -58,6 +59,12 @@ class Material:
         found = sorted({entry.category for entry in select(self.entries, ("tiny",), "train")})
         return self._pack(("tiny",), "train", tuple(found), TINY_SIZE)
 
+    @cached_property
+    def digest(self) -> str:
+        """The name of everything that is trained on, the pictures of `tiny` included."""
+        sets = (*self.data.sets, *(("tiny",) if self.data.tiny_every else ()))
+        return digest(select(self.entries, sets, "train", self.data.limit))
+
     def of(self, pack: Pack, category: str) -> Pack:
         """The pictures of one category; all of them for *general*, which paints anything.
 
@@ -73,6 +80,8 @@ class Material:
 
     def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...], size: int) -> Pack:
         entries = select(self.entries, sets, split, self.data.limit)
+        if kept_out := sorted({entry.category for entry in entries} & UNSEEN):
+            raise DataError(f"{', '.join(kept_out)} stay out of all training, and are in the split {split!r}: prepare again.")
         return load_pack(entries, categories, size, self.manifest.parent / "packs")
 
 
@@ -98,14 +107,10 @@ def run(recipe: Recipe, manifest: Path, runs: Path, device: str = "cpu") -> Iter
     Raises:
         RecipeError, DataError, CheckpointError, OptionError: the recipe cannot be followed; the message says why.
     """
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError("device", device, "a device that this torch can use, cpu always") from error
+    place = torch_device(device)
     material = Material(recipe.data, manifest)
     if not recipe.each:
-        yield recipe.name, fit(_task(recipe, material, GENERAL, runs, place), recipe.schedule, recipe.seed, runs / recipe.name)
+        yield recipe.name, _fit(recipe, material, GENERAL, runs, recipe.name, place)
         return
     wanted = recipe.categories or material.categories[:-1]
     if strangers := sorted(set(wanted) - set(material.categories)):
@@ -114,7 +119,23 @@ def run(recipe: Recipe, manifest: Path, runs: Path, device: str = "cpu") -> Iter
         )
     for category in wanted:
         name = f"{recipe.name}/{category}"
-        yield name, fit(_task(recipe, material, category, runs, place), recipe.schedule, recipe.seed, runs / name)
+        yield name, _fit(recipe, material, category, runs, name, place)
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        OptionError: this torch cannot use it.
+    """
+    return torch.device(Runtime(name).device)
+
+
+def _fit(recipe: Recipe, material: Material, category: str, runs: Path, name: str, device: torch.device) -> dict[str, float]:
+    origin = {"recipe": recipe.model_dump(mode="json", exclude={"categories"}), "data": material.digest}
+    if isinstance(recipe.task, Expert):
+        origin["base"] = file_digest(runs / recipe.task.base / BEST)
+    return fit(_task(recipe, material, category, runs, device), recipe.schedule, recipe.seed, runs / name, origin)
 
 
 def _task(recipe: Recipe, material: Material, category: str, runs: Path, device: torch.device) -> Task:

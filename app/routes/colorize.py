@@ -35,8 +35,8 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 async def colorize(request: Request, file: UploadFile, query: Annotated[ColorizeQuery, Query()]) -> Response:
     """Colour a picture; its size and its luma stay what they are."""
     engine: Engine = request.app.state.engine
-    content, format, decision = await engine.colorize(await file.read(), query.options())
-    if "application/json" in request.headers.get("accept", ""):
+    content, format, decision = await engine.colorize(file.read, query.options())
+    if wants_json(request.headers.get("accept", "")):
         image = base64.b64encode(content).decode()
         body = Coloured(decision=decision, media_type=WRITES[format], image=image)
         return Response(body.model_dump_json(), media_type="application/json", headers=headers(decision))
@@ -47,7 +47,16 @@ async def colorize(request: Request, file: UploadFile, query: Annotated[Colorize
 async def route(request: Request, file: UploadFile, query: Annotated[RouteQuery, Query()]) -> Decision:
     """Say where a picture would go and why, without painting it."""
     engine: Engine = request.app.state.engine
-    return await engine.route(await file.read(), query.options())
+    return await engine.route(file.read, query.options())
+
+
+def wants_json(accept: str) -> bool:
+    """Whether an Accept header names JSON, and does not refuse it by a weight of 0."""
+    for item in accept.lower().split(","):
+        media, *parameters = (part.replace(" ", "") for part in item.split(";"))
+        if media == "application/json":
+            return not any(part.startswith("q=0") and not part.strip("q=0.") for part in parameters)
+    return False
 
 
 def headers(decision: Decision) -> dict[str, str]:

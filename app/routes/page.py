@@ -11,7 +11,7 @@ router = APIRouter(include_in_schema=False)
 WEB = Path(__file__).parent.parent / "web"
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def index() -> FileResponse:
     return FileResponse(WEB / "index.html")
 

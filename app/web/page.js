@@ -7,12 +7,14 @@ const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif",
 
 const REASONS = {
   confident: () => "The router was confident.",
-  below_threshold: (d) => `The router was not sure enough (it wants ${percent(d.threshold)}), so the fallback painted.`,
+  below_threshold: (d) =>
+    `${d.top[0].category} was likeliest with ${percent(d.confidence)}, and the router wants ${percent(d.threshold)}: the fallback painted.`,
   unmapped: () => "It fits none of the categories, so the fallback painted.",
   requested: () => "Painted as you asked.",
 };
 
 let picture = null; // the file that is shown
+let grey = null; // what is shown before: the file, or a copy of it that browsers can show
 let latest = 0; // number of the last request, so that a late answer to an earlier one is dropped
 const shown = { before: null, after: null }; // object URLs, to be released when replaced
 
@@ -31,8 +33,11 @@ async function ask(options) {
   const form = new FormData();
   form.append("file", picture);
   const query = new URLSearchParams(options);
-  const answer = await fetch(`/v1/colorize?${query}`, { method: "POST", body: form, headers: { accept: "application/json" } });
-  const body = await answer.json();
+  const request = { method: "POST", body: form, headers: { accept: "application/json" } };
+  const answer = await fetch(`/v1/colorize?${query}`, request).catch(() => {
+    throw new Error("The server could not be reached.");
+  });
+  const body = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
   if (!answer.ok) throw new Error(body.detail);
   const bytes = Uint8Array.from(atob(body.image), (letter) => letter.charCodeAt(0));
   return { decision: body.decision, blob: new Blob([bytes], { type: body.media_type }) };
@@ -46,9 +51,9 @@ async function colour(category = "auto") {
     const shows = SHOWN_BY_BROWSERS.includes(picture.type);
     const format = shows ? "auto" : "png";
     const { decision, blob } = await ask({ category, format });
-    const before = shows ? picture : (await ask({ category, format, saturation: 0 })).blob;
+    grey ??= shows ? picture : (await ask({ category, format, saturation: 0 })).blob;
     if (request !== latest) return;
-    show("before", before);
+    show("before", grey);
     show("after", blob);
     describe(decision, category);
     const suffix = blob.type.split("/")[1].replace("jpeg", "jpg");
@@ -57,7 +62,7 @@ async function colour(category = "auto") {
     part("result").hidden = false;
     say("");
   } catch (error) {
-    if (request === latest) say(error.message || "The server could not be reached.", true);
+    if (request === latest) say(error.message, true);
   } finally {
     if (request === latest) part("result").classList.remove("busy");
   }
@@ -65,7 +70,7 @@ async function colour(category = "auto") {
 
 function describe(decision, asked) {
   part("category").textContent = decision.category;
-  part("confidence").textContent = percent(decision.confidence);
+  part("confidence").textContent = decision.reason === "below_threshold" ? "" : percent(decision.confidence);
   part("reason").textContent = REASONS[decision.reason](decision);
   const buttons = decision.top.map(({ category, probability }) => {
     const button = document.createElement("button");
@@ -87,6 +92,7 @@ async function listCategories() {
 function take(files) {
   if (!files.length) return;
   picture = files[0];
+  grey = null;
   part("result").hidden = true; // what is shown is of another picture
   colour();
 }
@@ -100,4 +106,4 @@ for (const type of ["dragover", "dragleave", "drop"]) {
     if (type === "drop") take(event.dataTransfer.files);
   });
 }
-listCategories();
+listCategories().catch(() => say("The list of categories could not be loaded.", true));

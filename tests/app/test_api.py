@@ -114,6 +114,8 @@ def test_an_unknown_option_is_refused_and_not_ignored(
     assert answer.status_code == 422
     assert "'categry'" in answer.json()["detail"]
     assert "category, routing" in answer.json()["detail"]
+    other = post(client, encoded(photographs["cat"]), "/v1/route", quality=3).json()["detail"]
+    assert other.endswith("the options are category, routing, threshold.")
 
 
 @pytest.mark.parametrize("path", ["/v1/colorize", "/v1/route"])
@@ -145,6 +147,34 @@ def test_too_many_bytes_are_refused_declared_or_streamed(client: TestClient) -> 
     streamed = client.post("/v1/colorize", content=chunks(), headers=headers)
     assert "content-length" not in streamed.request.headers
     assert (streamed.status_code, streamed.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
+
+
+def test_a_picture_too_long_for_a_format_is_told_so(client: TestClient, encoded: Encode) -> None:
+    content = encoded(Image.new("L", (17_000, 2), 128))
+    answer = post(client, content, format="webp")
+    assert answer.status_code == 422
+    assert "png or tiff for a picture of 17000 pixels" in answer.json()["detail"]
+    with Image.open(io.BytesIO(post(client, content).content)) as painted:
+        assert painted.size == (17_000, 2)
+
+
+def test_json_is_asked_for_by_name_and_not_by_accident(
+    client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
+) -> None:
+    content = encoded(photographs["cat"])
+    for accept, expected in (
+        ("Application/JSON", "application/json"),
+        ("image/png, application/json;q=0", "image/png"),
+        ("application/json; q=0.5", "application/json"),
+        ("*/*", "image/png"),
+    ):
+        assert post(client, content, headers={"accept": accept}).headers["content-type"] == expected
+
+
+def test_other_methods_name_the_allowed_ones_and_probes_may_ask_for_heads(client: TestClient) -> None:
+    assert client.get("/v1/colorize").headers["allow"] == "POST"
+    for path in ("/", "/livez", "/readyz"):
+        assert client.head(path).status_code == 200
 
 
 def test_a_request_without_a_file_says_how_to_send_one(client: TestClient) -> None:
@@ -199,6 +229,47 @@ def test_not_ready_until_warmed() -> None:
     assert app.state.engine.ready is False
 
 
+def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(Settings())
+    monkeypatch.setattr(app.state.engine.ensemble, "paint", lambda *_: 1 / 0)
+    ended: list[int] = []
+    monkeypatch.setattr("signal.raise_signal", ended.append)
+    with TestClient(app) as client:
+        deadline = time.monotonic() + 10
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert client.get("/readyz").status_code == 503
+    assert ended
+    assert "cannot run" in caplog.text
+
+
+def test_few_pictures_are_in_memory_at_once(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    engine = client.app.state.engine  # type: ignore[attr-defined]
+    places, at_once, peak = engine._places, 0, 0
+
+    class Counted:
+        async def __aenter__(self) -> None:
+            nonlocal at_once, peak
+            await places.acquire()
+            at_once += 1
+            peak = max(peak, at_once)
+
+        async def __aexit__(self, *_: object) -> None:
+            nonlocal at_once
+            at_once -= 1
+            places.release()
+
+    limit = places._value
+    engine._places = Counted()
+    try:
+        with ThreadPoolExecutor(12) as pool:
+            codes = list(pool.map(lambda _: post(client, encoded(photographs["cat"])).status_code, range(24)))
+    finally:
+        engine._places = places
+    assert codes == [200] * 24
+    assert 1 <= peak <= limit < 12
+
+
 def test_concurrent_pictures_get_their_own_answers(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
@@ -210,3 +281,12 @@ def test_concurrent_pictures_get_their_own_answers(
             assert content == alone[name]
     assert len(set(alone.values())) == len(alone)
     assert np.array(Image.open(io.BytesIO(alone["cat"]))).shape == (133, 200, 3)
+
+
+def test_a_fault_of_ours_is_a_problem_too(
+    client: TestClient, photographs: dict[str, Image.Image], encoded: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.app.state.engine.ensemble, "paint", lambda *_: 1 / 0)  # type: ignore[attr-defined]
+    answer = post(TestClient(client.app, raise_server_exceptions=False), encoded(photographs["cat"]))
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:chromaroute:problem:fault")
+    assert "division" not in answer.text

@@ -52,7 +52,7 @@ def test_a_folder_is_walked_and_finished_files_are_skipped(box: Path, tmp_path: 
     assert code == 0
     assert "3 coloured, 0 already there, 0 failed" in output
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
-    assert names == ["1950/city.png", "cat.jpg", "cat.png"]
+    assert names == ["1950/city.gif.png", "cat.jpg", "cat.png"]
     records = json.loads(report.read_text())
     assert set(records) == {str(box / "cat.jpg"), str(box / "cat.png"), str(box / "1950/city.gif")}
     assert all(record["reason"] for record in records.values())
@@ -82,9 +82,28 @@ def test_failures_are_listed_and_the_others_finish(box: Path, tmp_path: Path) ->
     assert not (tmp_path / "out" / "broken.jpg").exists()
 
 
-def test_pictures_that_would_share_a_name_keep_their_suffix_in_it(box: Path, tmp_path: Path) -> None:
+def test_names_never_clash_and_do_not_depend_on_what_else_is_there(box: Path, tmp_path: Path) -> None:
     jobs = folder_run.plan([box], tmp_path / "out", "webp")
-    assert sorted(job.target.name for job in jobs) == ["cat.png.webp", "cat.webp", "city.webp"]
+    assert sorted(job.target.name for job in jobs) == ["cat.jpg.webp", "cat.png.webp", "city.gif.webp"]
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scan.png").write_bytes((box / "cat.png").read_bytes())
+    scans = [tmp_path / name / "scan.png" for name in "abc"]
+    assert [job.target.name for job in folder_run.plan(scans, tmp_path / "out", "auto")] == ["scan.png", "b-scan.png", "c-scan.png"]
+
+
+def test_out_may_be_a_folder_above_and_never_the_question_itself(box: Path) -> None:
+    jobs = folder_run.plan([box / "1950"], box, "auto")
+    assert [job.target for job in jobs] == [box / "city.gif.png"]
+    for paths, out in (([box], box), ([box / "cat.jpg"], box), ([box / "cat.jpg"], box / "cat.jpg")):
+        with pytest.raises(OptionError, match="would be replaced"):
+            folder_run.plan(paths, out, "auto")
+
+
+def test_answers_inside_the_folder_are_not_coloured_again(box: Path) -> None:
+    for _ in range(2):
+        assert chromaroute("colorize", box, "-o", box / "done")[0] == 0
+    assert len([path for path in (box / "done").rglob("*") if path.is_file()]) == 3
 
 
 @pytest.mark.parametrize(
@@ -131,7 +150,7 @@ def test_a_damaged_bundle_stops_the_server_with_the_files_name(tmp_path: Path) -
         timeout=60,
     )
     assert done.returncode == 1
-    assert "general.safetensors, has the sha256" in done.stderr
+    assert "general.safetensors, has 7 bytes" in done.stderr
     assert "Traceback" not in done.stderr
 
 

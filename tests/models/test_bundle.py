@@ -32,8 +32,9 @@ def resave(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Replace the general expert's file, with a card that admits it."""
     path = folder / "general.safetensors"
     save_file(tensors, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    rewrite(folder, lambda manifest: manifest["experts"]["general"].update(sha256=digest))
+    content = path.read_bytes()
+    card = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    rewrite(folder, lambda manifest: manifest["experts"]["general"].update(card))
 
 
 def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundle) -> None:
@@ -58,6 +59,9 @@ def test_an_altered_file_is_named_with_both_digests(copy: Path) -> None:
     with pytest.raises(CheckpointError, match=r"expert general, .*general.safetensors, has the sha256 [0-9a-f]{64} and its card"):
         load_bundle(copy)
     assert len(verify_bundle(copy)) == 1
+    path.write_bytes(content[:-100])
+    with pytest.raises(CheckpointError, match=r"general.safetensors, has \d+ bytes"):
+        load_bundle(copy)
 
 
 def test_a_missing_file_is_named(copy: Path) -> None:
@@ -80,8 +84,8 @@ def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
 def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
     content = b"\x80\x04 a pickle"
     (copy / "general.safetensors").write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    rewrite(copy, lambda manifest: manifest["experts"]["general"].update(sha256=digest))
+    card = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    rewrite(copy, lambda manifest: manifest["experts"]["general"].update(card))
     with pytest.raises(CheckpointError, match="is no safetensors file"):
         load_bundle(copy)
 
@@ -99,6 +103,10 @@ def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
         (lambda m: m["experts"]["general"].update(arguments={"depth": 3}), "expert general.*depth"),
         (lambda m: m["experts"]["general"].update(trunk=None), "needs a trunk"),
         (lambda m: m["router"].update(family="resnet"), "no classifier 'resnet'"),
+        (lambda m: m["router"].update(family="imagenet", arguments={}), "reads the trunk vgg16 or vgg19"),
+        (lambda m: m["experts"]["general"].update(working_size=32), "working size of expert general is 32, and its trunk"),
+        (lambda m: m["experts"]["general"].update(working_size=100), "is 100: give a multiple of 32"),
+        (lambda m: m["categories"].pop("cat"), "nobody paints: cat"),
     ],
 )
 def test_a_manifest_that_cannot_be_followed_is_refused_with_the_reason(copy: Path, change: Change, message: str) -> None:

@@ -41,13 +41,24 @@ def test_black_and_white_take_no_colour() -> None:
     assert rgb[0, 1].tolist() == [255, 255, 255]
 
 
-def test_strips_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     grey = np.full((300, 200), 120, np.uint8)
     planes = (rng.random((2, 50, 40), np.float32) - 0.5) * 100
     whole = chroma.join_rgb(grey, planes)
-    monkeypatch.setattr(chroma, "STRIP", 7)
+    monkeypatch.setattr(chroma, "TILE", 7)
     assert np.abs(chroma.join_rgb(grey, planes).astype(int) - whole).max() <= 1
+
+
+def test_thin_black_and_white_lines_take_no_colour_in_a_jpeg_either() -> None:
+    grey = np.full((1500, 1500), 128, np.uint8)
+    grey[:, 100::200], grey[:, 101::200] = 0, 0
+    grey[:, 200::200], grey[:, 201::200] = 255, 255
+    planes = chroma.join_ycbcr(grey, chroma.chroma_planes(grey, torch.tensor([60.0, 50.0]).view(1, 2, 1, 1)))
+    rgb = np.array(Image.merge("YCbCr", [Image.fromarray(plane) for plane in planes]).convert("RGB"))
+    assert rgb[:, 300].max() <= 2
+    assert rgb[:, 400].min() >= 253
+    assert rgb[:, 150].max() - rgb[:, 150].min() > 40
 
 
 def test_a_jpeg_gets_the_luma_plane_itself() -> None:

@@ -51,6 +51,13 @@ def test_an_unknown_category_is_refused_with_the_valid_ones(router: Router) -> N
         router.route(torch.tensor([0.1, 0.7, 0.1, 0.1]), category="car")
 
 
+def test_a_category_that_the_classifier_does_not_know_can_be_requested() -> None:
+    router = Router(("beach", "cat"), "general", 0.4, others=("sunset",))
+    route = router.route(torch.tensor([0.5, 0.3, 0.2]), category="sunset")
+    assert (route.category, route.confidence, route.reason) == ("sunset", 0.0, "requested")
+    assert "sunset" in router.choices
+
+
 def test_a_soft_route_shares_by_probability_and_leaves_the_rest_to_the_fallback() -> None:
     router = Router(("a", "b", "c", "d"), "general", 0.4)
     weights = router.route(torch.tensor([0.4, 0.3, 0.1, 0.05, 0.15]), soft=True).weights

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from models.lab import luma_to_lightness
+from training.config import Data
 from training.data.batches import plain_batches, training_batch
-from training.data.manifest import DataError, digest, read_manifest, read_pictures, split_by_content, write_manifest
+from training.data.manifest import UNSEEN, DataError, digest, read_manifest, read_pictures, split_by_content, write_manifest
 from training.data.packs import lab_bytes, load_pack
-from training.data.prepare import UNSEEN, prepare
-from training.run import select
+from training.data.prepare import prepare
+from training.run import Material, select
 
 
 def test_a_folder_of_categories_becomes_a_manifest(category_folders: Path, tmp_path: Path) -> None:
@@ -50,6 +51,18 @@ def test_what_cannot_be_trained_on_is_set_aside_and_counted(category_folders: Pa
         "duplicated": ["copy.png"], "unreadable": ["cut.png"], "grey": ["grey.png"], "tiny": ["tiny.png"],
     }  # fmt: skip
     assert "set aside, grey: 1" in prepared.summary()
+    with pytest.raises(DataError, match="no split 'tset': give one of train, val, test"):
+        prepare(folder, split="tset")
+
+
+def test_the_unseen_classes_never_enter_training(category_folders: Path, tmp_path: Path) -> None:
+    wnid = sorted(UNSEEN)[0]
+    shutil.copytree(category_folders / "cat", tmp_path / "set" / wnid)
+    entries = prepare(tmp_path / "set", split="train").entries
+    assert {entry.split for entry in entries} == {"unseen"}
+    write_manifest([entry.__class__(**{**entry.__dict__, "split": "train"}) for entry in entries], tmp_path / "manifest.csv")
+    with pytest.raises(DataError, match=f"{wnid} stay out of all training"):
+        _ = Material(Data(sets=("set",)), tmp_path / "manifest.csv").train
 
 
 def test_shards_keep_their_own_splits_and_the_unseen_classes_apart(category_folders: Path, tmp_path: Path) -> None:
@@ -61,7 +74,11 @@ def test_shards_keep_their_own_splits_and_the_unseen_classes_apart(category_fold
         ):
             tar.add(category_folders / "cat" / f"{index:02}.png", arcname=f"{category}/{name}")
             rows.append(f"one.tar,{category}/{name},photos,{split},{category},90,90")
+    rows.append("one.tar,cat/lost.png,photos,train,cat,90,90")
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    assert prepare(tmp_path).set_aside == {"empty or missing": [f"{tmp_path / 'one.tar'}::cat/lost.png"]}
+    with pytest.raises(DataError, match="leave --split away"):
+        prepare(tmp_path, split="test")
     entries = prepare(tmp_path).entries
     assert {entry.category: entry.split for entry in entries if entry.category != "cat"} == {wnid: "unseen"}
     assert sorted(entry.split for entry in entries if entry.category == "cat") == ["train", "val"]

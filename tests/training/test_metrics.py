@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from models.ab_bins import AbBins, srgb_cells
-from training.calibration import choose_temperature, choose_threshold, delta_e94
+from training.calibration import choose_temperature, choose_threshold, delta_e94, pays
 from training.evaluation import metrics
 from training.losses import bin_cross_entropy
 
@@ -28,11 +28,10 @@ def test_colourfulness_is_zero_for_grey_and_grows_with_saturation(photographs: d
     assert values[0] < values[1] < values[2]
 
 
-def test_ciede2000_is_the_published_value() -> None:
-    # Sharma, Wu, Dalal 2005, pair 1 is given in Lab; sRGB pairs are checked against scikit-image's Lab here
+def test_ciede2000_is_neither_76_nor_94() -> None:
     red, orange = (np.full((2, 2, 3), colour, np.uint8) for colour in ((200, 30, 30), (200, 60, 30)))
     assert metrics.ciede2000(red, red) == 0
-    assert 5 < metrics.ciede2000(red, orange) < 12
+    assert metrics.ciede2000(red, orange) == pytest.approx(5.439, abs=0.01)  # ΔE76 is 10.0, ΔE94 5.0
 
 
 def test_delta_e94_counts_errors_of_vivid_colours_less() -> None:
@@ -74,3 +73,12 @@ def test_the_threshold_keeps_the_risk() -> None:
     assert float(wrong[accepted].float().mean()) <= 0.05
     assert threshold > 0.5
     assert choose_threshold(probabilities, probabilities.argmax(dim=1), risk=0.05) == 0.0
+
+
+def test_an_expert_pays_only_beyond_the_noise() -> None:
+    rival = torch.linspace(5, 15, 40)
+    assert pays(rival - 1, rival)
+    assert not pays(rival, rival)
+    noise = torch.tensor([3.0, -2.8] * 20)
+    assert not pays(rival - noise, rival)
+    assert not pays(rival[:1] - 5, rival[:1])

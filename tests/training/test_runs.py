@@ -1,24 +1,38 @@
 """Training from end to end on crops of packaged photographs: every task, exact resuming, publishing, evaluating."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import training.__main__ as command
 from models.bundle import load_bundle, verify_bundle
-from models.errors import CheckpointError, OptionError
+from models.ensemble import Ensemble
+from models.errors import BundleError, CheckpointError, OptionError
+from models.imaging import Picture
+from models.torchvision_parts import vgg
+from training.checkpoints import load_state, save_state
 from training.config import Recipe, RecipeError, load_recipe, recipe_names
-from training.data.manifest import write_manifest
+from training.data.batches import Batch
+from training.data.manifest import DataError, read_manifest, write_manifest
 from training.data.prepare import prepare
 from training.fit import BEST, LAST, METRICS, pace, read_metrics
+from training.imagenet import imagenet_weights
 from training.run import run
+from training.tasks.adversarial import AdversarialTask
+from training.tasks.base import Task
+from training.tasks.expert import ExpertTask
 from training.tasks.joint import JointTask
+from training.tasks.regression import RegressionTask
 
-CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]', "data.tiny_every=0")
+CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +40,10 @@ def manifest(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The crops, a third of them for validation and as many for testing."""
     entries = prepare(category_folders).entries
     splits = ("train", "val", "test")
-    spread = [
-        entry.__class__(**{**entry.__dict__, "set": "photographs", "split": splits[i % 3]}) for i, entry in enumerate(entries)
-    ]
+    spread = [replace(entry, set="photographs", split=splits[i % 3]) for i, entry in enumerate(entries)]
+    tiny = [replace(entry, set="tiny", category=f"n{i % 3}", split="train") for i, entry in enumerate(entries[:9])]
     path = tmp_path_factory.mktemp("data") / "manifest.csv"
-    write_manifest(spread, path)
+    write_manifest([*spread, *tiny], path)
     return path
 
 
@@ -53,33 +66,66 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
     rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
     assert {"painting", "naming", "score", "psnr_gain", "colourfulness", "delta_e", "top1", "top3"} <= set(rows[0])
+    assert {"tiny_painting", "tiny_naming"} <= set(rows[1])
     assert (folder / BEST).is_file()
     assert len(list((folder / "sheets").glob("*.png"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "changes"),
+    [
+        ("everyday-trunk", JointTask, ("data.tiny_every=2",)),
+        ("everyday-experts", ExpertTask, ('categories=["cat"]',)),
+        ("strided-cnn", RegressionTask, ('categories=["cat"]',)),
+        ("pix2pix", AdversarialTask, ('categories=["cat"]', "task.arguments={width=8, depth=7}", "task.discriminator_width=8")),
+    ],
+)
 def test_an_interrupted_run_ends_with_the_same_bits(
-    manifest: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    task: type[Task],
+    changes: tuple[str, ...],
+    manifest: Path,
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = load_recipe("everyday-trunk", CHANGES, smoke=True)
+    recipe = load_recipe(name, (*CHANGES, *changes), smoke=True)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    for folder in (straight, stopped):
+        shutil.copytree(runs / "everyday-trunk", folder / "everyday-trunk")  # the base of experts
+        if name == "everyday-trunk":
+            shutil.rmtree(folder / name)
+    ((run_name, _),) = run(recipe, manifest, straight)
     steps: list[int] = []
-    original = JointTask.step
+    original = task.step
 
-    def interrupted(self: JointTask, batch, pace):  # type: ignore[no-untyped-def]
+    def interrupted(self: Task, batch: Batch, pace: float) -> dict[str, float]:
         steps.append(1)
-        if len(steps) == 4:  # after the checkpoint of step 2, and some more
+        if len(steps) == 4:  # after the checkpoint of step 2, and one more
             raise KeyboardInterrupt
         return original(self, batch, pace)
 
-    monkeypatch.setattr(JointTask, "step", interrupted)
+    monkeypatch.setattr(task, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(run(recipe, manifest, tmp_path))
-    assert [row["step"] for row in read_metrics(tmp_path / "everyday-trunk")] == [2]
-    list(run(recipe, manifest, tmp_path))
+        list(run(recipe, manifest, stopped))
+    assert [row["step"] for row in read_metrics(stopped / run_name)] == [2]
+    with (stopped / run_name / METRICS).open("a") as file:
+        file.write('{"step": 3, "pain')  # killed while it wrote a line
+    list(run(recipe, manifest, stopped))
     assert len(steps) == 4 + 2
-    assert state(tmp_path / "everyday-trunk") == state(runs / "everyday-trunk")
-    assert (tmp_path / "everyday-trunk" / BEST).read_bytes() == (runs / "everyday-trunk" / BEST).read_bytes()
-    again = [{**row, "pictures_per_second": 0} for row in read_metrics(tmp_path / "everyday-trunk")]
-    assert again == [{**row, "pictures_per_second": 0} for row in read_metrics(runs / "everyday-trunk")]
+    for file_name in (LAST, BEST):
+        assert (stopped / run_name / file_name).read_bytes() == (straight / run_name / file_name).read_bytes()
+    rows = [[{**row, "pictures_per_second": 0} for row in read_metrics(folder / run_name)] for folder in (straight, stopped)]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_of_another_recipe_or_data_is_not_gone_on_with(manifest: Path, runs: Path) -> None:
+    before = state(runs / "everyday-trunk")
+    with pytest.raises(CheckpointError, match="everyday-trunk has a run of another recipe: delete it"):
+        list(run(load_recipe("everyday-trunk", (*CHANGES, "seed=7"), smoke=True), manifest, runs))
+    with pytest.raises(CheckpointError, match="another recipe and data"):
+        list(run(load_recipe("everyday-trunk", (*CHANGES, "data.limit=12"), smoke=True), manifest, runs))
+    assert state(runs / "everyday-trunk") == before
 
 
 def test_a_finished_run_is_not_trained_again(manifest: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +137,6 @@ def test_a_finished_run_is_not_trained_again(manifest: Path, runs: Path, monkeyp
 
 
 def test_experts_leave_the_trunk_alone_and_keep_only_their_own_weights(runs: Path) -> None:
-    from training.checkpoints import load_state
-
     tensors, meta = load_state(runs / "everyday-experts" / "cat" / BEST)
     assert meta["category"] == "cat"
     assert all(name.startswith("expert.") for name in tensors)
@@ -100,26 +144,19 @@ def test_experts_leave_the_trunk_alone_and_keep_only_their_own_weights(runs: Pat
     assert not torch.equal(tensors["expert.logits.weight"], base["expert.logits.weight"])
 
 
-@pytest.mark.parametrize(("name", "family"), [("strided-cnn", "strided_cnn"), ("pix2pix", "pix2pix")])
-def test_the_papers_own_colorizers_train_per_category(name: str, family: str, manifest: Path, tmp_path: Path) -> None:
-    small = ("task.arguments={width=8, depth=5}", "task.discriminator_width=8") if family == "pix2pix" else ()
-    recipe = load_recipe(name, (*CHANGES, *small, 'categories=["flower"]'), smoke=True)
+@pytest.mark.parametrize("name", ["strided-cnn", "pix2pix"])
+def test_the_papers_own_colorizers_train_per_category(name: str, manifest: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(name, (*CHANGES, 'categories=["flower"]'), smoke=True)
     ((run_name, scores),) = run(recipe, manifest, tmp_path)
     assert run_name == f"{name}/flower"
     assert scores["delta_e"] > 0
-    before = state(tmp_path / run_name)
-    list(run(recipe, manifest, tmp_path))
-    assert state(tmp_path / run_name) == before
 
 
 @pytest.fixture(scope="module")
-def published(manifest: Path, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def published(manifest: Path, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the smoke runs, made by the command."""
     out = tmp_path_factory.mktemp("bundles") / "everyday"
-    changes = [part for change in CHANGES[:2] for part in ("--set", change)]
-    arguments = ["publish", "bundle-everyday", "--smoke", *changes, "--data", manifest, "--runs", runs, "--out", out]
-    result = CliRunner().invoke(command.app, [str(argument) for argument in arguments])
-    assert result.exception is None, result.exception
+    publish("bundle-everyday", manifest, runs, out)
     return out
 
 
@@ -146,19 +183,107 @@ def test_evaluating_prints_and_writes_every_way_of_colouring(published: Path, ma
     assert "constant mean" in result.output
 
 
-def test_nothing_is_replaced_when_publishing_fails(published: Path, manifest: Path, tmp_path: Path) -> None:
-    before = {path.name: path.read_bytes() for path in published.iterdir()}
-    arguments = ["publish", "bundle-everyday", "--smoke", "--data", str(manifest), "--runs", str(tmp_path), "--out", str(published)]
+def publish(recipe: str, manifest: Path, runs: Path, out: Path, *changes: str) -> None:
+    arguments = ["publish", recipe, "--smoke", "--data", str(manifest), "--runs", str(runs), "--out", str(out)]
+    arguments += [part for change in (*CHANGES, *changes) for part in ("--set", change)]
     result = CliRunner().invoke(command.app, arguments)
-    assert isinstance(result.exception, CheckpointError)
-    assert "train the recipe that makes it first" in str(result.exception)
-    assert {path.name: path.read_bytes() for path in published.iterdir()} == before
+    if result.exception is not None:
+        raise result.exception
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_publishing_again_keeps_the_card_beside_the_weights(published: Path, manifest: Path, runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(published, folder)
+    (folder / "CARD.md").write_text("who may be misrepresented")
+    (folder / "stale.safetensors").write_bytes(b"of an expert that is gone")
+    publish("bundle-everyday", manifest, runs, folder)
+    assert contents(folder) == {**contents(published), "CARD.md": b"who may be misrepresented"}
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_nothing_is_lost_when_publishing_fails(
+    published: Path, manifest: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(published, folder)
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.publish.load_bundle", lambda _: (_ for _ in ()).throw(BundleError("it does not load")))
+        with pytest.raises(BundleError, match="does not load"):
+            publish("bundle-everyday", manifest, runs, folder)
+    rename, moves = Path.rename, []
+
+    def failing(self: Path, target: Path) -> Path:
+        moves.append(target)
+        if len(moves) == 2:  # the old folder is out of the way, and the new one not yet there
+            raise OSError("disk full")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        with pytest.raises(OSError, match="disk full"):
+            publish("bundle-everyday", manifest, runs, folder)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(published: Path, manifest: Path, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("letters")
+    with pytest.raises(BundleError, match="is no bundle"):
+        publish("bundle-everyday", manifest, runs, tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "letters"
+
+
+def test_what_does_not_belong_together_is_not_published(manifest: Path, runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="train the recipe that makes it first"):
+        publish("bundle-everyday", manifest, tmp_path, tmp_path / "out")
+    with pytest.raises(CheckpointError, match="has no trunk"):
+        publish("bundle-everyday", manifest, runs, tmp_path / "out", 'base="everyday-experts/cat"')
+    other = tmp_path / "runs"
+    shutil.copytree(runs, other)
+    tensors, meta = load_state(other / "everyday-trunk" / BEST)
+    save_state(other / "everyday-trunk" / BEST, tensors, {**meta, "step": 3})
+    with pytest.raises(CheckpointError, match="fine-tuned from another everyday-trunk"):
+        publish("bundle-everyday", manifest, other, tmp_path / "out")
+    entries = [replace(entry, category="tiger" if entry.category == "cat" else entry.category) for entry in read_manifest(manifest)]
+    write_manifest(entries, tmp_path / "manifest.csv")
+    with pytest.raises(DataError, match=r"trained on the categories cat, .*manifest has flower, food, tiger"):
+        publish("bundle-everyday", tmp_path / "manifest.csv", runs, tmp_path / "out")
+
+
+def test_a_bundle_may_be_routed_by_imagenet_weights_from_a_file(manifest: Path, runs: Path, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in vgg.vgg16(init_weights=False).state_dict().items()}
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, tmp_path / "vgg16.safetensors")
+    router = f'router={{classifier="imagenet", weights="{tmp_path / "vgg16.safetensors"}", threshold=0.1}}'
+    publish("bundle-everyday", manifest, runs, tmp_path / "bundle", router)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert {"dog", "cat", "food", "general"} <= set(bundle.router.choices)
+    assert bundle.manifest.trunks["vgg16"].working_size == 224
+    decision = Ensemble(bundle).paint(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
+    assert decision.reason == "unmapped"  # all labels are alike, and most are of no category
+    assert decision.top[1].category == "dog"
+    assert decision.top[1].probability == pytest.approx(0.118, abs=1e-3)
+
+
+def test_imagenet_weights_that_are_not_what_they_should_be_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(b"no pickle")
+    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name, message in (
+        ("nowhere.safetensors", "could not be had"),
+        ("bad.pth", "could not be had"),
+        ("other.safetensors", "does not hold"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            imagenet_weights("vgg16", tmp_path / name)
 
 
 @pytest.mark.parametrize("name", [name for name in recipe_names() if not name.startswith("bundle-")])
 def test_shipped_recipes_are_valid_and_open_with_their_command(name: str) -> None:
-    from importlib import resources
-
     assert isinstance(load_recipe(name), Recipe)
     text = (resources.files("training") / "recipes" / f"{name}.toml").read_text()
     assert f"chromaroute-train train {name} " in text
@@ -184,6 +309,8 @@ def test_wrong_devices_categories_and_families_are_explained(manifest: Path, tmp
         list(run(load_recipe("everyday-trunk", CHANGES, smoke=True), manifest, tmp_path, "abacus"))
     with pytest.raises(RecipeError, match="'car'"):
         list(run(load_recipe("strided-cnn", (*CHANGES, 'categories=["car"]'), smoke=True), manifest, tmp_path))
+    with pytest.raises(RecipeError, match="100 px: give multiples of 32"):
+        list(run(load_recipe("everyday-trunk", (*CHANGES, "schedule.sizes=[[1.0, 100]]"), smoke=True), manifest, tmp_path))
     with pytest.raises(RecipeError, match="strided_cnn, pix2pix"):
         list(run(load_recipe("strided-cnn", (*CHANGES, 'task.family="vgg_expert"'), smoke=True), manifest, tmp_path))
 

@@ -15,6 +15,16 @@ SPLITS = ("train", "val", "test", "unseen")
 MEMBER = "::"  # between a tar shard and the member in it
 
 
+# The Tiny ImageNet classes that stay out of all training, so that kinds never seen can be tested on: `tiny-unseen`.
+UNSEEN = frozenset(
+    {
+        "n01698640", "n01917289", "n02085620", "n02129165", "n02279972", "n02480495", "n02769748", "n02823428", "n02948072",
+        "n03089624", "n03393912", "n03637318", "n03814639", "n03977966", "n04118538", "n04285008", "n04456115", "n04562935",
+        "n07715103", "n07920052",
+    }
+)  # fmt: skip
+
+
 class DataError(ChromarouteError):
     """A manifest, a folder or a shard that cannot be used."""
 

@@ -29,6 +29,10 @@ class Pack:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def spread(self, count: int) -> "Pack":
+        """At most `count` pictures, evenly spread."""
+        return self.pick(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+
     def pick(self, places: np.ndarray) -> "Pack":
         """The pictures at these places."""
         return Pack(self.pixels[places], self.labels[places], self.categories)

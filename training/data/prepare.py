@@ -11,21 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.manifest import MEMBER, SPLITS, DataError, Entry, read_shard, split_by_content
+from training.data.manifest import MEMBER, SPLITS, UNSEEN, DataError, Entry, read_shard, split_by_content
 from training.data.packs import decode_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 MIN_SIDE = 32
 MIN_CHROMA = 2.0  # mean distance of a pixel's channels from their mean, of 255: below it a picture is grey
-
-# The Tiny ImageNet classes that stay out of all training, so that kinds never seen can be tested on: `tiny-unseen`.
-UNSEEN = frozenset(
-    {
-        "n01698640", "n01917289", "n02085620", "n02129165", "n02279972", "n02480495", "n02769748", "n02823428", "n02948072",
-        "n03089624", "n03393912", "n03637318", "n03814639", "n03977966", "n04118538", "n04285008", "n04456115", "n04562935",
-        "n07715103", "n07920052",
-    }
-)  # fmt: skip
 
 
 @dataclass
@@ -65,10 +56,13 @@ def prepare(source: Path, split: str = "") -> Prepared:
     """
     if split and split not in SPLITS:
         raise DataError(f"there is no split {split!r}: give one of {', '.join(SPLITS)}, or none and the content decides.")
+    shards = (source / "manifest.csv").is_file()
+    if shards and split:
+        raise DataError(f"{source} has shards, whose own manifest gives the splits: leave --split away.")
     if not source.is_dir():
         raise DataError(f"there is no folder {source}: give one with a folder of pictures for each category.")
     source = source.resolve()
-    found = _in_shards(source) if (source / "manifest.csv").is_file() else _in_folders(source, split)
+    found = _in_shards(source) if shards else _in_folders(source, split)
     prepared, seen = Prepared(), set()
     with ThreadPoolExecutor() as pool:
         while chunk := list(islice(found, 256)):  # in chunks, so that a large set is never in memory as a whole
@@ -96,9 +90,10 @@ def _in_shards(source: Path) -> Iterator[Candidate]:
         rows = {(row["shard"], row["member"]): row for row in csv.DictReader(file)}
     for shard in sorted({shard for shard, _ in rows}):
         for member, content in read_shard(source / shard):
-            if row := rows.get((shard, member)):
-                split = "unseen" if row["category"] in UNSEEN else row["split"]
-                yield Candidate(f"{source / shard}{MEMBER}{member}", row["set"], split, row["category"], content)
+            if row := rows.pop((shard, member), None):
+                yield Candidate(f"{source / shard}{MEMBER}{member}", row["set"], row["split"], row["category"], content)
+    for (shard, member), row in rows.items():
+        yield Candidate(f"{source / shard}{MEMBER}{member}", row["set"], row["split"], row["category"], b"")
 
 
 def _examine(candidate: Candidate) -> tuple[Entry, str]:
@@ -108,7 +103,7 @@ def _examine(candidate: Candidate) -> tuple[Entry, str]:
     try:
         pixels = decode_rgb(candidate.content)
     except DataError:
-        reason = "unreadable"
+        reason = "unreadable" if candidate.content else "empty or missing"
     else:
         size = pixels.shape[1], pixels.shape[0]
         grey = pixels.astype(np.int16)
@@ -116,5 +111,5 @@ def _examine(candidate: Candidate) -> tuple[Entry, str]:
             reason = "tiny"
         elif np.abs(grey - grey.mean(axis=2, keepdims=True)).mean() < MIN_CHROMA:
             reason = "grey"
-    split = candidate.split or split_by_content(sha256)
+    split = "unseen" if candidate.category in UNSEEN else candidate.split or split_by_content(sha256)
     return Entry(candidate.path, candidate.set, split, candidate.category, *size, sha256), reason

@@ -47,6 +47,7 @@ class AdversarialTask(Painter):
         self.train_pack, self.val_pack = train, val
         torch.manual_seed(recipe.seed)
         self.generator = Pix2Pix(**recipe.task.arguments).apply(_initialise)
+        recipe.schedule.check_sizes(self.generator.stride)
         self.discriminator = PatchDiscriminator(recipe.task.discriminator_width).apply(_initialise)
         self.learner = Learner(self.generator, recipe.schedule, device, BETAS)
         self.judge = Learner(self.discriminator, recipe.schedule, device, BETAS)

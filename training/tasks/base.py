@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -69,8 +68,7 @@ class Painter(Task):
         return {"score": -scores["delta_e"], **scores}
 
     def sheet(self) -> bytes:
-        picks = np.linspace(0, len(self.val_pack) - 1, 12).astype(int)
-        batch = next(plain_batches(self.val_pack.pick(picks), 12, self.recipe.schedule.validation_size))
+        batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
         return sample_sheet(self.paint, batch.to(self.device))
 
     def validation(self) -> Iterator[Batch]:
@@ -86,9 +84,10 @@ class Painter(Task):
 
 
 class Learner:
-    """A network with AdamW, a moving average of its weights, and a precision: what most tasks train with.
+    """A network with AdamW, a moving average of its weights, and a precision: what all tasks train with.
 
-    The average is what is validated and kept; it costs a copy of the weights and brings steadier scores.
+    The average is what is validated and kept; it costs a copy of the weights and brings steadier scores. Gradients are clipped to
+    a norm of 5.
     """
 
     def __init__(

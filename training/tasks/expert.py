@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.colorizers.vgg_expert import VggExpert
-from models.vgg import VggTrunk
+from models.vgg import STRIDE, VggTrunk
 from training.checkpoints import load_state
 from training.config import Expert, Recipe
 from training.data.batches import Batch, training_batch
@@ -32,6 +32,7 @@ class ExpertTask(Painter):
         self.trunk.to(device, memory_format=torch.channels_last)
         self.expert = VggExpert(self.trunk)
         self.expert.load_state_dict(part(tensors, "expert."))
+        recipe.schedule.check_sizes(STRIDE)
         self.learner = Learner(self.expert, recipe.schedule, device)
         self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(device)
 

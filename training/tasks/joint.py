@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models.classifiers import HeadClassifier
 from models.colorizers.vgg_expert import VggExpert
-from models.vgg import VggTrunk
+from models.vgg import STRIDE, VggTrunk
 from training.config import Joint, Recipe
 from training.data.batches import Batch, training_batch
 from training.data.packs import Pack
@@ -44,6 +44,7 @@ class JointTask(Painter):
         self.train_pack, self.val_pack, self.tiny_pack = train, val, tiny
         torch.manual_seed(recipe.seed)
         self.network = JointNetwork(recipe.task.trunk, train.categories[:-1], len(tiny.categories) if tiny else 0)
+        recipe.schedule.check_sizes(STRIDE)
         self.learner = Learner(self.network, recipe.schedule, device)
         self.weights = rebalancing_weights(self.network.expert.bins, train, recipe.task.rebalance).to(device)
 
@@ -66,13 +67,15 @@ class JointTask(Painter):
             painting = expert_loss(self.network.expert, taps, batch.ab, self.weights)
             naming = F.cross_entropy(head.logits(taps).float(), batch.labels, label_smoothing=self.options.label_smoothing)
         self.learner.update(painting + share * naming, pace)
-        return {"painting": float(painting.detach()), "naming": float(naming.detach())}
+        kind = "tiny_" if batch.tiny else ""
+        return {f"{kind}painting": float(painting.detach()), f"{kind}naming": float(naming.detach())}
 
     def validate(self) -> dict[str, float]:
         network, hits = self._averaged(), {1: 0, 3: 0}
         with torch.no_grad(), self.learner.autocast:
             for batch in self.validation():
-                ranked = network.head(network.trunk(batch.L)).topk(3).indices
+                probabilities = network.head(network.trunk(batch.L))
+                ranked = probabilities.topk(min(3, probabilities.shape[1])).indices
                 for k in hits:
                     hits[k] += int((ranked[:, :k] == batch.labels[:, None]).any(dim=1).sum())
         named = {f"top{k}": count / len(self.val_pack) for k, count in hits.items()}

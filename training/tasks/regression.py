@@ -30,6 +30,7 @@ class RegressionTask(Painter):
             raise RecipeError(f"family is {recipe.task.family!r}: a regression can train {', '.join(plain)}.")
         torch.manual_seed(recipe.seed)
         self.network = COLORIZERS[recipe.task.family](**recipe.task.arguments)
+        recipe.schedule.check_sizes(self.network.stride)
         self.learner = Learner(self.network, recipe.schedule, device)
 
     def draw(self, step: int) -> Batch:

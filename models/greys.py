@@ -1,0 +1,49 @@
+"""The BT.601 luma of a picture in any of Pillow's modes, deeper greys scaled to 8 bits."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from models.errors import BrokenPicture
+
+Bytes = NDArray[np.uint8]
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_WHITE_IS_ZERO = 0
+
+
+def grey_levels(image: Image.Image) -> Bytes:
+    """The luma `(h,w)` of a picture in whole levels, as Pillow's `convert("L")` gives it.
+
+    Pillow clips deeper greys at 255 and takes their white for black where a TIFF file says so; here they are scaled and turned.
+
+    Raises:
+        BrokenPicture: grey of 32 bits, whose white nothing tells.
+    """
+    if image.mode == "F":
+        return _float_levels(np.asarray(image))
+    if image.mode.startswith("I"):
+        return _deep_levels(image)
+    return np.array((image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("L"))
+
+
+def _deep_levels(image: Image.Image) -> Bytes:
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    if bits > 16:
+        raise BrokenPicture(f"grey of {bits} bits cannot be read: export the picture with 8 or 16.")
+    white = 2**bits - 1
+    table = (np.minimum(np.arange(2**16), white) * 255 / white).round().astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        table = 255 - table
+    levels: Bytes = table[np.asarray(image).astype(np.uint16, copy=False)]
+    return levels
+
+
+def _float_levels(levels: NDArray[np.float32]) -> Bytes:
+    """Floats count from 0 to 1, to 255 or to 65535, whichever holds them."""
+    levels = np.nan_to_num(levels)
+    brightest = levels.max(initial=0)
+    scale = 255.0 if brightest <= 1 else 1.0 if brightest <= 255 else 1 / 257
+    return (levels * scale).clip(0, 255).round().astype(np.uint8)
