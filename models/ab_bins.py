@@ -17,7 +17,7 @@ from models.lab import srgb_to_lab
 NEIGHBOURS = 5  # of the soft encoding
 SIGMA = 5.0  # of its Gaussian, in ab units
 _REACH = 110  # the ab plane is tabulated over [-110, 110]
-_DOUBT = 400.0  # ab units squared: a spread of 20, at which `mute` 1 scales chroma by 1/e
+_DOUBT = 400.0  # ab units squared: a spread of 20, at which a `mute` of 1 scales chroma by 1/e
 
 
 @cache
@@ -67,19 +67,22 @@ class AbBins(nn.Module):
         weight = ((1 - smoothing) * prior + smoothing / len(prior)) ** -strength
         return weight / (prior * weight).sum()
 
-    def annealed_mean(self, logits: Tensor, temperature: float = 0.38, mute: float = 0.0) -> Tensor:
+    def annealed_mean(self, logits: Tensor, temperature: float = 0.38) -> Tensor:
         """Read ab `(n,2,h,w)` out of logits `(n,k,h,w)`: section 2.3's annealed mean.
 
-        Low `temperature` goes towards the mode (vivid), 1 is the mean (pale). `mute` scales chroma by `exp(-mute v / 400)`, where
-        v is the variance of the distribution at the pixel in squared ab units: what the network doubts comes out muted.
+        Low `temperature` goes towards the mode (vivid), 1 is the mean (pale).
         """
-        ab = _expectation((logits / temperature).softmax(dim=1), self.centres)
-        if mute == 0:
-            return ab
+        return _expectation((logits / temperature).softmax(dim=1), self.centres)
+
+    def certainty(self, logits: Tensor, mute: float) -> Tensor:
+        """Factors `(n,1,h,w)` up to 1 on chroma, which mute what logits `(n,k,h,w)` are unsure of.
+
+        `exp(-mute v / 400)`, where v is the variance of the distribution at the pixel in squared ab units.
+        """
         p = logits.softmax(dim=1)
         squares = _expectation(p, self.centres.square().sum(dim=1, keepdim=True))
         variance = squares - _expectation(p, self.centres).square().sum(dim=1, keepdim=True)
-        return ab * torch.exp(-mute * variance.clamp(min=0) / _DOUBT)
+        return torch.exp(-mute * variance.clamp(min=0) / _DOUBT)
 
     def _cell(self, ab: Tensor) -> Tensor:
         a, b = (ab.round().clamp(-_REACH, _REACH).long() + _REACH).unbind(1)

@@ -72,7 +72,7 @@ def publish(
     """Calibrate finished runs on the validation pictures and join them into a bundle."""
     bundle = load_bundle_recipe(recipe, tuple(changes), smoke)
     manifest = Publisher(bundle, Material(bundle.data, data), runs, Console(), device).publish(out)
-    size = sum(card.bytes for card in manifest.cards().values())
+    size = sum({card.file: card.bytes for card in manifest.cards().values()}.values())
     print(f"{manifest.name}: {len(manifest.experts)} experts, {size / 2**20:.1f} MiB in {out}")
 
 

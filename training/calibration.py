@@ -1,7 +1,7 @@
 """What is decided on validation pictures after training: how sure the router is, how vivid an expert, and whether it pays."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from itertools import product
 
 import torch
@@ -21,33 +21,48 @@ SATURATIONS = (0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6)
 
 @dataclass(frozen=True)
 class ReadOut:
-    """The read-out of an expert, and what it scored: mean ΔE94 and mean chroma over the truth's."""
+    """How an expert's distribution is read out; the names are `VggExpert`'s arguments."""
 
     temperature: float
     mute: float
     saturation: float
-    error: float
-    chroma: float
 
     def arguments(self) -> dict[str, float]:
         """As arguments of `VggExpert`."""
-        return {"temperature": self.temperature, "mute": self.mute, "saturation": self.saturation}
+        return asdict(self)
 
 
 @torch.no_grad()
 def choose_read_out(trunk: VggTrunk, expert: VggExpert, batches: Iterable[Batch], least_chroma: float) -> ReadOut:
-    """The read-out of least error among those with at least that share of the true chroma; the most vivid one if none has."""
-    seen = [(expert.logits(expert.features(trunk(batch.L))).float(), F.avg_pool2d(batch.ab, 4)) for batch in batches]
-    true_chroma = _mean([ab.norm(dim=1) for _, ab in seen])
-    found = []
-    for temperature, mute in product(TEMPERATURES, MUTES):
-        read = [(expert.bins.annealed_mean(logits, temperature, mute), ab) for logits, ab in seen]
-        for saturation in SATURATIONS:
-            error = _mean([delta_e94(saturation * painted, ab) for painted, ab in read])
-            kept = saturation * _mean([painted.norm(dim=1) for painted, _ in read]) / true_chroma
-            found.append(ReadOut(temperature, mute, saturation, error, kept))
-    vivid = [one for one in found if one.chroma >= least_chroma]
-    return min(vivid, key=lambda one: one.error) if vivid else max(found, key=lambda one: one.chroma)
+    """The read-out of least ΔE94 among those with at least that share of the true chroma; the most vivid one if none has."""
+    scores: dict[ReadOut, list[tuple[float, float]]] = {}
+    true_chroma = []
+    for batch in batches:
+        logits, truth = expert.logits(expert.features(trunk(batch.L))).float(), F.avg_pool2d(batch.ab, 4)
+        true_chroma.append(float(truth.norm(dim=1).sum()))
+        certainties = {mute: expert.bins.certainty(logits, mute) for mute in MUTES}
+        for temperature in TEMPERATURES:
+            mean = expert.bins.annealed_mean(logits, temperature)
+            for mute, saturation in product(MUTES, SATURATIONS):
+                ab = saturation * certainties[mute] * mean
+                sums = float(delta_e94(ab, truth).sum()), float(ab.norm(dim=1).sum())
+                scores.setdefault(ReadOut(temperature, mute, saturation), []).append(sums)
+    error = {read_out: sum(part for part, _ in parts) for read_out, parts in scores.items()}
+    chroma_share = {read_out: sum(part for _, part in parts) / sum(true_chroma) for read_out, parts in scores.items()}
+    vivid = [read_out for read_out, share in chroma_share.items() if share >= least_chroma]
+    return min(vivid, key=error.__getitem__) if vivid else max(chroma_share, key=chroma_share.__getitem__)
+
+
+@torch.no_grad()
+def chroma_share(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
+    """Mean chroma of what `paint(L) -> ab` paints, over the truth's."""
+    painted, true = 0.0, 0.0
+    for batch in batches:
+        truth = F.avg_pool2d(batch.ab, 4)
+        height, width = truth.shape[-2:]
+        painted += float(chroma.resize(paint(batch.L).float(), (height, width)).norm(dim=1).sum())
+        true += float(truth.norm(dim=1).sum())
+    return painted / true
 
 
 @torch.no_grad()
@@ -106,7 +121,3 @@ def router_logits(trunk: VggTrunk, head: HeadClassifier, batches: Iterable[Batch
     """Logits `(n, categories + 1)` and labels `(n,)` of pictures."""
     pairs = [(head.logits(trunk(batch.L)).float().cpu(), batch.labels.cpu()) for batch in batches]
     return torch.cat([logits for logits, _ in pairs]), torch.cat([labels for _, labels in pairs])
-
-
-def _mean(parts: Sequence[Tensor]) -> float:
-    return float(torch.cat([part.flatten() for part in parts]).mean())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.bundle import load_bundle
 from models.classifiers import HeadClassifier, imagenet_mapping
-from models.colorizers import COLORIZERS, Colorizer
+from models.colorizers import COLORIZERS
 from models.colorizers.vgg_expert import VggExpert
 from models.errors import BundleError, CheckpointError
 from models.files import replace_folder
@@ -22,6 +22,7 @@ from training.calibration import (
     choose_read_out,
     choose_temperature,
     choose_threshold,
+    chroma_share,
     pays,
     picture_errors,
     router_logits,
@@ -62,6 +63,7 @@ class Publisher:
         self.trunk = VggTrunk(self.meta["trunk"]).eval().to(self.device)
         self.trunk.load_state_dict(part(self.tensors, "trunk."))
         self.files: dict[str, bytes] = {}
+        self.expert_files: set[str] = set()
 
     def publish(self, folder: Path) -> Manifest:
         """Write the bundle to `folder`. What is there is replaced once the new one has been loaded; its other files are kept.
@@ -70,6 +72,8 @@ class Publisher:
             CheckpointError: an expert was trained on another base.
             BundleError: the parts do not fit together, or `folder` has something else in it.
         """
+        if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+            raise BundleError(f"{folder} has files and is no bundle: choose a new or an empty folder with --out.")
         trunk = self._card(TrunkCard, "trunk", part(self.tensors, "trunk."), self.base_data, family="vgg_trunk",
                            arguments={"network": self.meta["trunk"]}, working_size=self.recipe.working_size)  # fmt: skip
         trunks = {self.recipe.base: trunk}
@@ -114,65 +118,76 @@ class Publisher:
 
     def _experts(self, categories: tuple[str, ...]) -> tuple[dict[str, ExpertCard], dict[str, str]]:
         """The experts that pay, and which of them paints each category."""
-        general = part(self.tensors, "expert.")
+        tensors = part(self.tensors, "expert.")
+        general = self._vgg_expert(tensors)
         everything = list(self._batches(self.material.val.spread(PICTURES)))
-        read_out, _ = self._calibrated(general, everything)
-        self._tell(GENERAL, read_out)
-        experts = {GENERAL: self._vgg_expert(GENERAL, general, read_out, self.base_data)}
+        read_out = self._calibrate(general, everything, self.recipe.least_chroma)
+        experts = {GENERAL: self._expert_card(GENERAL, GENERAL, tensors, self.base_data, read_out)}
+        self.console.print(f"{GENERAL}: {read_out}")
         painted_by = dict.fromkeys(categories, GENERAL)
-        for category in categories:
-            path = self.runs / self.recipe.experts / category / BEST
-            if not self.recipe.experts or category == GENERAL or not path.is_file():
+        for category in self.material.categories[:-1]:
+            if category not in categories:
                 continue
-            tensors, meta = load_state(path)
             own = list(self._batches(self.material.of(self.material.val, category).spread(PICTURES)))
-            read_out, rival_errors = self._calibrated(general, own)
-            if meta["family"] == "vgg_expert":
-                self._check_base(path, meta)
-                read_out, errors = self._calibrated(part(tensors, "expert."), own)
-                card = self._vgg_expert(category, part(tensors, "expert."), read_out, meta["origin"]["data"])
-            else:
-                errors = picture_errors(self._network(meta, part(tensors, "expert.")), own)
-                card = self._card(ExpertCard, category, part(tensors, "expert."), meta["origin"]["data"], family=meta["family"],
-                                  arguments=meta["arguments"], category=category,
-                                  working_size=self.recipe.working_size)  # fmt: skip
-            kept = pays(errors, rival_errors)
-            self._tell(category, read_out, float(errors.mean()), float(rival_errors.mean()), kept)
-            if kept:
-                scores = {"validation_delta_e94": float(errors.mean()), "general_delta_e94": float(rival_errors.mean())}
-                experts[category], painted_by[category] = card.model_copy(update={"scores": scores}), category
-            else:
-                del self.files[card.file]
+            _set(general, read_out)
+            best, card = picture_errors(general, own), None
+            floor = min(self.recipe.least_chroma, chroma_share(general, own))  # a rival must be as vivid, not more
+            for errors, candidate in self._candidates(category, general, own, floor):
+                figures = f"ΔE94 {errors.mean():.3f} against {best.mean():.3f}"
+                self.console.print(f"{category}: {figures}, {candidate.file} {candidate.arguments}")
+                if pays(errors, best):
+                    scores = {"validation_delta_e94": float(errors.mean())}
+                    best, card = errors, candidate.model_copy(update={"scores": scores})
+            if card is not None:
+                experts[category], painted_by[category] = card, category
+        wanted = {card.file for card in experts.values()}
+        self.files = {name: content for name, content in self.files.items() if name in wanted or name not in self.expert_files}
         self.console.print(f"{len(experts)} experts for {len(painted_by)} categories")
         return experts, painted_by
+
+    def _candidates(self, category: str, general: VggExpert, own: list[Batch], floor: float) -> Iterator[tuple[Tensor, ExpertCard]]:
+        """What could paint a category better than the general expert: that one read out anew, or a network of its own.
+
+        Each comes with its errors on the category's pictures `own`.
+        """
+        read_out = self._calibrate(general, own, floor)
+        tensors = part(self.tensors, "expert.")
+        yield picture_errors(general, own), self._expert_card(GENERAL, category, tensors, self.base_data, read_out)
+        path = self.runs / self.recipe.experts / category / BEST
+        if not self.recipe.experts or not path.is_file():
+            return
+        tensors, meta = load_state(path)
+        tensors, data = part(tensors, "expert."), meta["origin"]["data"]
+        if meta["family"] == "vgg_expert":
+            self._check_base(path, meta)
+            expert = self._vgg_expert(tensors)
+            read_out = self._calibrate(expert, own, floor)
+            yield picture_errors(expert, own), self._expert_card(category, category, tensors, data, read_out)
+        else:
+            network = COLORIZERS[meta["family"]](**meta["arguments"]).eval().to(self.device)
+            network.load_state_dict(tensors)
+            card = self._card(ExpertCard, category, tensors, data, family=meta["family"], arguments=meta["arguments"],
+                              category=category, working_size=self.recipe.working_size)  # fmt: skip
+            yield picture_errors(network, own), card
 
     def _check_base(self, path: Path, meta: dict[str, Any]) -> None:
         if meta["origin"].get("base") != file_digest(self.runs / self.recipe.base / BEST):
             raise CheckpointError(f"{path.parent} was fine-tuned from another {self.recipe.base}: delete it and train it again.")
 
-    def _calibrated(self, tensors: dict[str, Tensor], batches: list[Batch]) -> tuple[ReadOut, Tensor]:
-        """The read-out of a decoder on these pictures, and the error of each picture with it."""
+    def _vgg_expert(self, tensors: dict[str, Tensor]) -> VggExpert:
         expert = VggExpert(self.trunk).eval().to(self.device)
         expert.load_state_dict(tensors)
-        read_out = choose_read_out(self.trunk, expert, batches, self.recipe.least_chroma)
-        expert.temperature, expert.mute, expert.saturation = read_out.temperature, read_out.mute, read_out.saturation
-        return read_out, picture_errors(expert, batches)
+        return expert
 
-    def _network(self, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Colorizer:
-        network = COLORIZERS[meta["family"]](**meta["arguments"]).eval().to(self.device)
-        network.load_state_dict(tensors)
-        return network
+    def _calibrate(self, expert: VggExpert, batches: list[Batch], least_chroma: float) -> ReadOut:
+        """Choose and set the expert's read-out on these pictures."""
+        read_out = choose_read_out(self.trunk, expert, batches, least_chroma)
+        _set(expert, read_out)
+        return read_out
 
-    def _tell(self, name: str, read_out: ReadOut, error: float = 0.0, rival: float = 0.0, kept: bool = True) -> None:
-        text = f"{name}: {read_out.arguments()}, chroma {read_out.chroma:.2f}"
-        if rival:
-            text += f", ΔE94 {error:.3f} against general's {rival:.3f}: {'kept' if kept else 'does not pay'}"
-        self.console.print(text)
-
-    def _vgg_expert(self, category: str, tensors: dict[str, Tensor], read_out: ReadOut, data: str) -> ExpertCard:
-        return self._card(ExpertCard, category, tensors, data, family="vgg_expert", arguments=read_out.arguments(),
-                          trunk=self.recipe.base, category=category, working_size=self.recipe.working_size,
-                          scores={"validation_delta_e94": read_out.error})  # fmt: skip
+    def _expert_card(self, file: str, category: str, tensors: dict[str, Tensor], data: str, read_out: ReadOut) -> ExpertCard:
+        return self._card(ExpertCard, file, tensors, data, family="vgg_expert", arguments=read_out.arguments(),
+                          trunk=self.recipe.base, category=category, working_size=self.recipe.working_size)  # fmt: skip
 
     def _batches(self, pack: Pack) -> Iterator[Batch]:
         for batch in plain_batches(pack, 32, self.recipe.working_size):
@@ -184,18 +199,22 @@ class Publisher:
         content = save({key: tensor.contiguous() for key, tensor in half.items()})
         file = f"{name}.safetensors"
         self.files[file] = content
+        if kind is ExpertCard:
+            self.expert_files.add(file)
         values = {"licence": self.recipe.licence, **values}
         return kind(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), data=data, **values)
 
     def _put_in_place(self, folder: Path) -> None:
-        if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-            raise BundleError(f"{folder} has files and is no bundle: choose a new or an empty folder with --out.")
-        kept = {
+        others = {
             path.name: path.read_bytes()
             for path in (folder.iterdir() if folder.exists() else ())
             if path.is_file() and path.name != MANIFEST and path.suffix != ".safetensors"
         }
-        replace_folder(folder, {**kept, **self.files}, check=load_bundle)
+        replace_folder(folder, {**others, **self.files}, check=load_bundle)
+
+
+def _set(expert: VggExpert, read_out: ReadOut) -> None:
+    expert.temperature, expert.mute, expert.saturation = read_out.temperature, read_out.mute, read_out.saturation
 
 
 def _only(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ class VggExpert(TapColorizer):
         widths: channels at the strides 16, 8 and 4.
         bins: number of ab bins; the centres themselves are in the checkpoint.
         temperature: of the annealed mean; lower is more vivid.
-        mute: how strongly doubt mutes chroma; see `AbBins.annealed_mean`.
+        mute: how strongly doubt mutes chroma; see `AbBins.certainty`.
         saturation: factor on the chroma that is read out, chosen on validation pictures.
     """
 
@@ -59,7 +59,8 @@ class VggExpert(TapColorizer):
 
     def decode(self, taps: Taps) -> Tensor:
         logits = self.logits(self.features(taps)).float()
-        return self.saturation * self.bins.annealed_mean(logits, self.temperature, self.mute)
+        ab = self.saturation * self.bins.annealed_mean(logits, self.temperature)
+        return ab * self.bins.certainty(logits, self.mute) if self.mute else ab
 
 
 class UpStage(nn.Module):

@@ -79,7 +79,7 @@ def prepare(source: Path, split: str = "") -> Prepared:
 
 
 def _in_folders(source: Path, split: str) -> Iterator[Candidate]:
-    for path in sorted(source.glob("*/**/*")):
+    for path in sorted(set(source.glob("*/**/*"))):
         if path.suffix.lower() in SUFFIXES and path.is_file():
             category = path.relative_to(source).parts[0]
             yield Candidate(str(path), source.name, split, category, path.read_bytes())

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from models.colorizers.pix2pix import AB_SCALE, Pix2Pix
 from training.config import Adversarial, Recipe
-from training.data.batches import Batch, training_batch
+from training.data.batches import Batch
 from training.data.packs import Pack
-from training.tasks.base import Learner, Painter
+from training.tasks.base import Learner, NetworkPainter
 
 BETAS = (0.5, 0.999)
 
@@ -38,7 +38,7 @@ class PatchDiscriminator(nn.Module):
         return cast(Tensor, self.layers(torch.cat((L / 50 - 1, ab / AB_SCALE), dim=1)))
 
 
-class AdversarialTask(Painter):
+class AdversarialTask(NetworkPainter):
     """Train one generator, and its discriminator, which stays here."""
 
     def __init__(self, recipe: Recipe, category: str, train: Pack, val: Pack, device: torch.device) -> None:
@@ -51,10 +51,6 @@ class AdversarialTask(Painter):
         self.discriminator = PatchDiscriminator(recipe.task.discriminator_width).apply(_initialise)
         self.learner = Learner(self.generator, recipe.schedule, device, BETAS)
         self.judge = Learner(self.discriminator, recipe.schedule, device, BETAS)
-
-    def draw(self, step: int) -> Batch:
-        schedule = self.recipe.schedule
-        return training_batch(self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed)
 
     def step(self, batch: Batch, pace: float) -> dict[str, float]:
         batch = batch.to(self.device)
@@ -76,13 +72,6 @@ class AdversarialTask(Painter):
         self.discriminator.requires_grad_(True)
         return {"fooling": float(fooling.detach()), "l1": float(distance.detach()), "judging": float(judging.detach())}
 
-    def paint(self, L: Tensor) -> Tensor:
-        with self.learner.autocast:
-            return cast(Tensor, self._averaged()(L))
-
-    def result(self) -> dict[str, Tensor]:
-        return {f"expert.{name}": tensor for name, tensor in self._averaged().own_state().items()}
-
     def meta(self) -> dict[str, Any]:
         return {"family": "pix2pix", "arguments": self.options.arguments, "category": self.category}
 
@@ -92,9 +81,6 @@ class AdversarialTask(Painter):
     def load(self, state: dict[str, Tensor]) -> None:
         self.learner.load(state)
         self.judge.load(state, "judge.")
-
-    def _averaged(self) -> Pix2Pix:
-        return cast(Pix2Pix, self.learner.average.module).eval()
 
 
 def _initialise(module: nn.Module) -> None:

@@ -2,15 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.colorizers import Colorizer
 from training.config import Recipe, Schedule
-from training.data.batches import Batch, plain_batches
+from training.data.batches import Batch, plain_batches, training_batch
 from training.data.packs import Pack
 from training.evaluation.validation import colour_scores, sample_sheet
 
@@ -81,6 +82,28 @@ class Painter(Task):
 
     def load(self, state: dict[str, Tensor]) -> None:
         self.learner.load(state)
+
+
+class NetworkPainter(Painter):
+    """A painter that is one network, of its own pack of pictures, and reads nothing but L."""
+
+    train_pack: Pack
+
+    def draw(self, step: int) -> Batch:
+        schedule = self.recipe.schedule
+        return training_batch(self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed)
+
+    def paint(self, L: Tensor) -> Tensor:
+        with self.learner.autocast:
+            ab: Tensor = self.averaged()(L)
+        return ab
+
+    def result(self) -> dict[str, Tensor]:
+        return {f"expert.{name}": tensor for name, tensor in self.averaged().own_state().items()}
+
+    def averaged(self) -> Colorizer:
+        """The network with its averaged weights, as it is validated and kept."""
+        return cast(Colorizer, self.learner.average.module).eval()
 
 
 class Learner:

@@ -4,10 +4,9 @@ Most of a batch is of the category; the rest is anything, so that an expert stay
 """
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from models.colorizers.vgg_expert import VggExpert
 from models.vgg import STRIDE, VggTrunk
@@ -16,11 +15,11 @@ from training.config import Expert, Recipe
 from training.data.batches import Batch, training_batch
 from training.data.packs import Pack
 from training.losses import expert_loss, rebalancing_weights
-from training.tasks.base import Learner, Painter, part
+from training.tasks.base import Learner, NetworkPainter, part
 
 
-class ExpertTask(Painter):
-    """Train one category's decoder; `base` is the best checkpoint of a joint run."""
+class ExpertTask(NetworkPainter):
+    """Train one category's decoder; `base` is the best checkpoint of a joint run. The rest of a batch is of `all_`."""
 
     def __init__(self, recipe: Recipe, category: str, own: Pack, all_: Pack, val: Pack, base: Path, device: torch.device) -> None:
         assert isinstance(recipe.task, Expert)
@@ -56,15 +55,5 @@ class ExpertTask(Painter):
         self.learner.update(loss, pace)
         return {"painting": float(loss.detach())}
 
-    def paint(self, L: Tensor) -> Tensor:
-        with self.learner.autocast:
-            return self._averaged().decode(self.trunk(L))
-
-    def result(self) -> dict[str, Tensor]:
-        return {f"expert.{name}": tensor for name, tensor in self._averaged().own_state().items()}
-
     def meta(self) -> dict[str, Any]:
         return {"family": "vgg_expert", "arguments": {}, "category": self.category}
-
-    def _averaged(self) -> VggExpert:
-        return cast(VggExpert, self.learner.average.module).eval()

@@ -1,20 +1,19 @@
 """Squared error on ab, for any family that reads L: paper 003 trains its strided CNN so, one network a category."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from models.colorizers import COLORIZERS, Colorizer, TapColorizer
+from models.colorizers import COLORIZERS, TapColorizer
 from training.config import Recipe, RecipeError, Regression
-from training.data.batches import Batch, training_batch
+from training.data.batches import Batch
 from training.data.packs import Pack
 from training.losses import ab_squared_error
-from training.tasks.base import Learner, Painter
+from training.tasks.base import Learner, NetworkPainter
 
 
-class RegressionTask(Painter):
+class RegressionTask(NetworkPainter):
     """Train one colorizer by regression.
 
     Raises:
@@ -33,10 +32,6 @@ class RegressionTask(Painter):
         recipe.schedule.check_sizes(self.network.stride)
         self.learner = Learner(self.network, recipe.schedule, device)
 
-    def draw(self, step: int) -> Batch:
-        schedule = self.recipe.schedule
-        return training_batch(self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed)
-
     def step(self, batch: Batch, pace: float) -> dict[str, float]:
         batch = batch.to(self.device)
         self.network.train()
@@ -47,15 +42,5 @@ class RegressionTask(Painter):
         self.learner.update(loss, pace)
         return {"squared_error": float(loss.detach())}
 
-    def paint(self, L: Tensor) -> Tensor:
-        with self.learner.autocast:
-            return cast(Tensor, self._averaged()(L))
-
-    def result(self) -> dict[str, Tensor]:
-        return {f"expert.{name}": tensor for name, tensor in self._averaged().own_state().items()}
-
     def meta(self) -> dict[str, Any]:
         return {"family": self.options.family, "arguments": self.options.arguments, "category": self.category}
-
-    def _averaged(self) -> Colorizer:
-        return cast(Colorizer, self.learner.average.module).eval()
