@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from models.bundle import EVERYDAY, Bundle, load_bundle, verify_bundle
 from models.errors import BundleError, CheckpointError
@@ -28,13 +28,17 @@ def rewrite(folder: Path, change: Change) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def resave(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Replace the general expert's file, with a card that admits it."""
-    path = folder / "general.safetensors"
-    save_file(tensors, path)
-    content = path.read_bytes()
-    card = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    rewrite(folder, lambda manifest: manifest["experts"]["general"].update(card))
+def replace_general(folder: Path, content: bytes) -> None:
+    """Replace the general expert's file, with cards that admit it."""
+    (folder / "general.safetensors").write_bytes(content)
+    truth = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+    def admit(manifest: dict[str, Any]) -> None:
+        for card in manifest["experts"].values():
+            if card["file"] == "general.safetensors":
+                card.update(truth)
+
+    rewrite(folder, admit)
 
 
 def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundle) -> None:
@@ -72,20 +76,17 @@ def test_a_missing_file_is_named(copy: Path) -> None:
 
 def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
     tensors = load_file(copy / "general.safetensors")
-    resave(copy, {**tensors, "logits.weight": tensors["logits.weight"][:5].clone()})
+    replace_general(copy, save({**tensors, "logits.weight": tensors["logits.weight"][:5].clone()}))
     with pytest.raises(CheckpointError, match=r"(?s)expert general.*does not fit.*logits.weight"):
         load_bundle(copy)
-    resave(copy, {**tensors, "extra": torch.zeros(1)})
+    replace_general(copy, save({**tensors, "extra": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match=r"(?s)Unexpected.*extra"):
         load_bundle(copy)
     assert "extra" in verify_bundle(copy)[0]
 
 
 def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
-    content = b"\x80\x04 a pickle"
-    (copy / "general.safetensors").write_bytes(content)
-    card = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    rewrite(copy, lambda manifest: manifest["experts"]["general"].update(card))
+    replace_general(copy, b"\x80\x04 a pickle")
     with pytest.raises(CheckpointError, match="is no safetensors file"):
         load_bundle(copy)
 
