@@ -72,11 +72,11 @@ def show(folder: Folder = EVERYDAY) -> None:
     console.print(f"{manifest.name}: {manifest.description}\nlicence: {manifest.licence}", highlight=False)
     router = manifest.router
     console.print(f"router: {router.family}, threshold {router.threshold}, fallback {router.fallback}", highlight=False)
-    table = Table("category", "expert", "family", "KiB", "scores")
+    table = Table("category", "expert", "family", "file", "scores")
     for category, name in manifest.categories.items():
         card = manifest.experts[name]
         scores = ", ".join(f"{key} {value:.3f}" for key, value in card.scores.items()) if name == category else ""
-        table.add_row(category, name, card.family, str(card.bytes // 1024), scores)
+        table.add_row(category, name, card.family, card.file, scores)
     console.print(table)
 
 

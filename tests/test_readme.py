@@ -104,3 +104,10 @@ def test_the_measured_table_is_the_committed_report_on_the_shipped_bundle(bundle
 def test_the_documents_that_the_readme_names_are_there() -> None:
     for name in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / name).is_file(), name
+
+
+def test_make_bundle_goes_the_whole_way_from_photographs_to_scores() -> None:
+    planned = subprocess.run(["make", "bundle", "SMOKE=1", "DATA=tests", "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+    steps = ["prepare tests", "train everyday-trunk", "train everyday-experts", "publish bundle-everyday", "evaluate data/smoke"]
+    places = [planned.stdout.index(f"chromaroute-train {step}") for step in steps]
+    assert places == sorted(places)
