@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import training.__main__ as command
-from models.bundle import load_bundle, verify_bundle
-from models.ensemble import Ensemble
+from models.bundle import Bundle, load_bundle, verify_bundle
+from models.ensemble import Decision, Ensemble
 from models.errors import BundleError, CheckpointError, OptionError
 from models.imaging import Picture
 from models.torchvision_parts import vgg
@@ -257,19 +257,39 @@ def test_what_does_not_belong_together_is_not_published(manifest: Path, runs: Pa
         publish("bundle-everyday", tmp_path / "manifest.csv", runs, tmp_path / "out")
 
 
-def test_a_bundle_may_be_routed_by_imagenet_weights_from_a_file(manifest: Path, runs: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def zero_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the tensors of torchvision's VGG-16, all zero: every label is as likely as the others."""
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in vgg.vgg16(init_weights=False).state_dict().items()}
-    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, tmp_path / "vgg16.safetensors")
-    router = f'router={{classifier="imagenet", weights="{tmp_path / "vgg16.safetensors"}", threshold=0.1}}'
-    publish("bundle-everyday", manifest, runs, tmp_path / "bundle", router)
-    bundle = load_bundle(tmp_path / "bundle")
+    path = tmp_path_factory.mktemp("weights") / "vgg16.safetensors"
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, path)
+    return path
+
+
+def imagenet_decision(out: Path, manifest: Path, runs: Path, router: str) -> tuple[Bundle, Decision]:
+    """A bundle with that router, and where it sends a grey picture."""
+    publish("bundle-everyday", manifest, runs, out, f'router={{classifier="imagenet", {router}}}')
+    bundle = load_bundle(out)
+    return bundle, Ensemble(bundle).paint(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
+
+
+def test_a_bundle_may_be_routed_by_imagenet_weights_from_a_file(
+    zero_weights: Path, manifest: Path, runs: Path, tmp_path: Path
+) -> None:
+    bundle, decision = imagenet_decision(tmp_path / "sum", manifest, runs, f'weights="{zero_weights}", threshold=0.1')
     assert {"dog", "cat", "food", "general"} <= set(bundle.router.choices)
     assert bundle.manifest.trunks["vgg16"].working_size == 224
-    decision = Ensemble(bundle).paint(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
     assert decision.reason == "unmapped"  # all labels are alike, and most are of no category
     assert decision.top[1].category == "dog"
     assert decision.top[1].probability == pytest.approx(0.118, abs=1e-3)
+
+
+def test_a_bundle_may_be_routed_by_paper_004s_rule(zero_weights: Path, manifest: Path, runs: Path, tmp_path: Path) -> None:
+    rule = 'mapping="animal-person-vehicle", score="max", threshold=0.05, fallback="person"'
+    bundle, decision = imagenet_decision(tmp_path / "max", manifest, runs, f'weights="{zero_weights}", {rule}')
+    assert bundle.router.categories == ("animal", "person", "vehicle")
+    assert (decision.category, decision.fell_back, decision.reason) == ("person", True, "below_threshold")
 
 
 def test_imagenet_weights_that_are_not_what_they_should_be_are_refused(tmp_path: Path) -> None:
