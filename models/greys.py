@@ -19,8 +19,10 @@ def grey_levels(image: Image.Image) -> Bytes:
     Pillow clips deeper greys at 255 and takes their white for black where a TIFF file says so; here they are scaled and turned.
 
     Raises:
-        BrokenPicture: grey of 32 bits, whose white nothing tells.
+        BrokenPicture: grey of 32 bits, whose white nothing tells, or a CIELAB picture, which Pillow does not convert.
     """
+    if image.mode == "LAB":
+        raise BrokenPicture("a CIELAB picture cannot be read: export it as grey or RGB.")
     if image.mode == "F":
         return _float_levels(np.asarray(image))
     if image.mode.startswith("I"):

@@ -18,9 +18,9 @@ from models.bundle import EVERYDAY, Bundle, load_bundle
 from models.ensemble import Ensemble
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Small pictures are fastest on one thread, and results do not depend on the machine's load."""
+    """Small pictures are fastest on one thread, and nothing depends on how many cores the machine has."""
     torch.set_num_threads(1)
 
 

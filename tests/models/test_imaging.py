@@ -128,6 +128,15 @@ def test_deep_greys_of_tiff_files_are_scaled_turned_or_refused(encoded: Encode) 
         imaging.decode(encoded(Image.fromarray(ramp.astype(np.int32)), "TIFF"))
 
 
+def test_a_cielab_picture_is_not_called_damaged(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    lab = ImageCms.profileToProfile(
+        photographs["cat"], ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    with pytest.raises(BrokenPicture, match="a CIELAB picture cannot be read: export it as grey or RGB"):
+        imaging.decode(encoded(lab, "TIFF"))
+
+
 def test_damaged_exif_does_not_refuse_a_sound_picture(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     for format in ("PNG", "WEBP", "JPEG"):
         assert imaging.decode(encoded(photographs["cat"], format, exif=b"Exif\0\0garbage")).width == 200
