@@ -1,18 +1,60 @@
-FROM python:3.12-slim
+# docker build .                  a CPU image: no compiler, no training extras, no root
+# docker build --target gpu .     the same with CUDA wheels
+ARG PYTHON=python:3.12-slim
 
-# libgomp: torch's threads
-RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+# the dependencies alone, so that they are installed again only where they change, and not for a new version of ours
+FROM ${PYTHON} AS requirements
+WORKDIR /src
+COPY pyproject.toml ./
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt
 
-WORKDIR /srv/chromaroute
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+FROM ${PYTHON} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python3 -m venv /opt/chromaroute
+WORKDIR /src
+COPY constraints.txt ./
+COPY --from=requirements /src/requirements.txt ./
+
+FROM build AS build-cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN /opt/chromaroute/bin/pip install --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt --requirement requirements.txt \
+    && /opt/chromaroute/bin/pip uninstall --yes pip
+
+FROM build AS build-gpu
+RUN /opt/chromaroute/bin/pip install --constraint constraints.txt --requirement requirements.txt \
+    && /opt/chromaroute/bin/pip uninstall --yes pip
+
+# our code, a layer of its own: a new version of it does not send the dependencies again
+FROM build AS code
+ENV PIP_CONSTRAINT=/src/constraints.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY app app
-RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu . \
-    && useradd --create-home chromaroute
+RUN /opt/chromaroute/bin/pip install --no-deps --compile --target /opt/code . && rm /opt/code/bin/chromaroute-train
 
-USER chromaroute
-WORKDIR /home/chromaroute
+FROM ${PYTHON} AS runtime
+# libgomp: torch's threads; Debian keeps one version of it at a time, so that pinning it would only break the build
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chromaroute \
+    && install --directory --owner=chromaroute /data
+ENV PATH=/opt/code/bin:/opt/chromaroute/bin:$PATH PYTHONPATH=/opt/code PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    CHROMAROUTE_DATA_DIR=/data CHROMAROUTE_LOG_FORMAT=json
+USER 10001
+WORKDIR /data
+VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s \
-    CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"
-CMD ["chromaroute", "serve", "--host", "0.0.0.0", "--port", "8000"]
+    CMD ["python3", "-c", "from urllib.request import *; build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=2)"]
+# without keys it refuses to listen to a network, unless CHROMAROUTE_ALLOW_ANONYMOUS=1 says that something else keeps strangers away
+ENTRYPOINT ["chromaroute"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
+
+FROM runtime AS gpu
+COPY --from=build-gpu /opt/chromaroute /opt/chromaroute
+COPY --from=code /opt/code /opt/code
+ENV CHROMAROUTE_DEVICE=cuda
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/chromaroute /opt/chromaroute
+COPY --from=code /opt/code /opt/code

@@ -1,5 +1,7 @@
 # make serve   set up and serve on 127.0.0.1:8000 (PORT=8080 changes it)
 # make test    set up and run ruff, mypy and pytest
+# make bench   load a running server (PORT=8000) from several processes
+# make torture the tests that break things, for longer: generated requests, crashes, bursts
 # make bundle  remake the bundle `everyday` from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
 #
 # TORCH=cpu takes PyTorch's own CPU wheels; on Linux the default ones bring gigabytes of CUDA.
@@ -13,7 +15,7 @@ ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve test bundle
+.PHONY: serve test bench torture bundle
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
@@ -23,6 +25,12 @@ test: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --cov --cov-report=term
+
+bench: $(VENV)/dev.done
+	$(BIN)/python bench/load.py --url http://127.0.0.1:$(PORT) $(LOAD)
+
+torture: $(VENV)/dev.done
+	TORTURE=500 $(BIN)/pytest tests/app/test_any_upload.py tests/app/test_openapi.py tests/app/test_pressure.py tests/app/test_jobs.py tests/app/test_recovery.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -2,7 +2,9 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTooLarge, problem
+from app.errors import BodyTooLarge, refusal
+from app.pressure import MANY
+from app.settings import Settings
 
 
 class BodyLimit:
@@ -10,20 +12,20 @@ class BodyLimit:
 
     Args:
         app: the application behind it.
-        max_bytes: largest body in bytes.
+        settings: the limits, of a picture and of many.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.settings.max_batch_bytes if scope["path"] in MANY else self.settings.max_bytes
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            error = BodyTooLarge(self.max_bytes)
-            await problem(error.status_code, "too-large", error.detail)(scope, receive, send)
+        if declared.isdigit() and int(declared) > limit:
+            await refusal("too-large", BodyTooLarge(limit).detail)(scope, receive, send)
             return
         received = 0
 
@@ -31,8 +33,8 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise BodyTooLarge(self.max_bytes)
+            if received > limit:
+                raise BodyTooLarge(limit)
             return message
 
         await self.app(scope, counted, send)

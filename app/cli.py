@@ -1,17 +1,19 @@
-"""`chromaroute`: colorize, serve, bundle show, bundle verify."""
+"""`chromaroute`: colorize, serve, bundle show and verify, key add, list and revoke."""
 
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
 from app import folder_run
+from app.keys import add_key, read_keys, revoke_key
+from app.logs import configure_logs
 from app.main import create_app
-from app.settings import load_settings
+from app.server import run_server
+from app.settings import check_exposure, load_settings
 from models.bundle import EVERYDAY, load_bundle, verify_bundle
 from models.ensemble import Ensemble, Options
 from models.errors import ChromarouteError
@@ -20,9 +22,12 @@ from models.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Colour black-and-white photographs.", pretty_exceptions_enable=False)
 bundle_app = typer.Typer(no_args_is_help=True, help="Look into a bundle.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(key_app, name="key")
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
+KeysFile = Annotated[Path, typer.Option(help="File of the keys; CHROMAROUTE_KEYS names it to the server.")]
 
 
 @app.command()
@@ -35,19 +40,23 @@ def colorize(
     format: Annotated[str, typer.Option(help="auto, jpeg, png, webp or tiff.")] = "auto",
     quality: Annotated[int, typer.Option(help="Of JPEG and WebP, 1 to 100.")] = 90,
     saturation: Annotated[float, typer.Option(help="0 is grey, 1 as painted, 2 at most.")] = 1.0,
+    metadata: Annotated[Literal["keep", "strip", "keep-gps"], typer.Option(help="keep leaves a GPS position out.")] = "keep",
+    force: Annotated[bool, typer.Option(help="Colour again what is there already.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write every decision record to this JSON file.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
 ) -> None:
     """Colour pictures. Folders are walked, and what is finished is skipped when the command is run again."""
-    options = Options(None if category == "auto" else category, routing == "soft", threshold, format, quality, saturation)
+    options = Options(None if category == "auto" else category, routing == "soft", threshold, format, quality, saturation, metadata)
     settings = load_settings(bundle=bundle)
     jobs = folder_run.plan(paths, out, format)
     ensemble = Ensemble(load_bundle(settings.bundle), Runtime(settings.device, settings.precision))
     ensemble.bundle.router.check(options.category)
     console = Console(stderr=True)
-    skipped = sum(job.target.exists() for job in jobs)
-    done, failures = folder_run.run(jobs, ensemble, options, settings.max_pixels, console, report)
-    console.print(f"{done} coloured, {skipped} already there, {len(failures)} failed")
+    waiting = [job for job in jobs if force or not job.target.exists()]
+    done, failures = folder_run.run(waiting, ensemble, options, settings.max_pixels, console, report)
+    skipped = len(jobs) - len(waiting)
+    there = f"{skipped} already there{' (--force colours them again)' if skipped else ''}"
+    console.print(f"{done} coloured, {there}, {len(failures)} failed")
     for path, message in failures.items():
         console.print(f"{path}: {message}", style="red", markup=False, highlight=False)
     if failures:
@@ -57,11 +66,37 @@ def colorize(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")] = 8000,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
 ) -> None:
     """Serve the API and the page."""
-    uvicorn.run(create_app(load_settings(bundle=bundle)), host=host, port=port, server_header=False)
+    settings = load_settings(bundle=bundle)
+    check_exposure(settings, host)
+    configure_logs(settings.log_format)
+    run_server(create_app(settings), settings, host, port)
+
+
+@key_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Who it is for.")],
+    per_minute: Annotated[int, typer.Option(help="Requests with pictures that it may send a minute.")] = 60,
+    file: KeysFile = Path("keys.json"),
+) -> None:
+    """Make a key and show it once; the file keeps its hash. A running server reads the file again at SIGHUP."""
+    print(add_key(file, name, per_minute))
+
+
+@key_app.command("list")
+def list_keys(file: KeysFile = Path("keys.json")) -> None:
+    """Name the keys and their rates."""
+    for key in read_keys(file):
+        print(f"{key.name}: {key.per_minute} a minute")
+
+
+@key_app.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="Whose key.")], file: KeysFile = Path("keys.json")) -> None:
+    """Take a key out of the file."""
+    revoke_key(file, name)
 
 
 @bundle_app.command()

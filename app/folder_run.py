@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.names import FORMATS, added_by_archivers, answer_name
 from models.ensemble import Ensemble, Options, colorize
 from models.errors import ChromarouteError, OptionError
 from models.files import replace_file
 
-FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 READS = {*FORMATS, ".bmp", ".gif"}
 MARK = "-colour"  # of answers that are written beside their questions
 
@@ -53,19 +53,18 @@ def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[Job]:
 def run(
     jobs: Sequence[Job], ensemble: Ensemble, options: Options, max_pixels: int, console: Console, report: Path | None = None
 ) -> tuple[int, dict[Path, str]]:
-    """Colour what is not there yet; returns how many were coloured, and what was wrong with each that could not be.
+    """Colour pictures; returns how many were coloured, and what was wrong with each that could not be.
 
     `report` gets the decision record or the error of every picture, and keeps those of earlier runs.
     """
     records = _earlier(report)
     failures: dict[Path, str] = {}
-    waiting = [job for job in jobs if not job.target.exists()]
     try:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
         ) as progress:
-            bar = progress.add_task("colouring", total=len(jobs), completed=len(jobs) - len(waiting))
-            for job in waiting:
+            bar = progress.add_task("colouring", total=len(jobs))
+            for job in jobs:
                 try:
                     records[str(job.source)] = _colour(job, ensemble, options, max_pixels)
                 except (ChromarouteError, OSError) as error:
@@ -75,7 +74,7 @@ def run(
     finally:
         if report is not None:
             replace_file(report, (json.dumps(records, indent=1) + "\n").encode())
-    return len(waiting) - len(failures), failures
+    return len(jobs) - len(failures), failures
 
 
 def _single(paths: Sequence[Path], out: Path, format: str) -> Job:
@@ -96,15 +95,16 @@ def _found(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path
         root = out or path.resolve().with_name(path.resolve().name + MARK)
         inside = path.resolve() in root.resolve().parents  # answers of an earlier run are not questions
         for source in sorted(path.rglob("*")):
-            if source.suffix.lower() in READS and source.is_file() and not (inside and root.resolve() in source.resolve().parents):
+            if source.suffix.lower() not in READS or added_by_archivers(str(source.relative_to(path))):
+                continue
+            if source.is_file() and not (inside and root.resolve() in source.resolve().parents):
                 yield source, root / source.parent.relative_to(path), ""
 
 
 def _job(source: Path, folder: Path, mark: str, format: str) -> Job:
     own = FORMATS.get(source.suffix.lower())
     chosen = (own or "png") if format == "auto" else format
-    suffix = source.suffix if own == chosen else f"{source.suffix}.{chosen.replace('jpeg', 'jpg')}"
-    return Job(source, folder / f"{source.stem}{mark}{suffix}", chosen)
+    return Job(source, folder / answer_name(f"{source.stem}{mark}{source.suffix}", chosen), chosen)
 
 
 def _told_apart(jobs: Sequence[Job]) -> list[Job]:

@@ -1,11 +1,13 @@
 """What goes over the wire, beside the decision record, which is `models.ensemble.Decision`."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.ensemble import Decision, Options
 from models.imaging import WRITES
+from models.metadata import Keeping
 
 VALID_OPTIONS = {
     "category": "auto, or a category of GET /v1/categories",
@@ -14,6 +16,7 @@ VALID_OPTIONS = {
     "format": "one of auto, " + ", ".join(WRITES),
     "quality": "a whole number from 1 to 100",
     "saturation": "a number from 0 to 2",
+    "metadata": "one of keep, strip, keep-gps",
 }
 
 Format = Literal["auto", "jpeg", "png", "webp", "tiff"]
@@ -40,11 +43,17 @@ class ColorizeQuery(RouteQuery):
     format: Format = Field("auto", description="`auto` is the upload's own, or PNG for BMP and GIF")
     quality: int = Field(90, ge=1, le=100, description="of JPEG and WebP")
     saturation: float = Field(1.0, ge=0, le=2, description="0 is grey, 1 as the expert painted it")
+    metadata: Keeping = Field(
+        "keep",
+        description="EXIF, XMP, captions: `keep` all but a GPS position, `strip`, or `keep-gps`; the resolution is always kept",
+    )
 
     def options(self) -> Options:
         """As the ensemble takes them."""
         route = super().options()
-        return Options(route.category, route.soft, route.threshold, self.format, self.quality, self.saturation)
+        return Options(
+            route.category, route.soft, route.threshold, self.format, self.quality, self.saturation, self.metadata
+        )  # fmt: skip
 
 
 class Coloured(BaseModel):
@@ -84,5 +93,37 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    instance: str | None = Field(None, description="the request, as the server's log names it")
     option: str | None = None
     valid: str | None = None
+
+
+class PictureRecord(BaseModel):
+    """What became of one picture of a batch or a job: a decision record, or a problem. `decisions.json` is a list of these."""
+
+    name: str = Field(description="as it was sent")
+    output: str | None = Field(None, description="its name in the zip")
+    decision: Decision | None = None
+    problem: Problem | None = None
+
+
+JobState = Literal["queued", "running", "finished", "cancelled"]
+
+
+class JobStatus(BaseModel):
+    """A job and how far it is."""
+
+    id: str
+    state: JobState
+    total: int = Field(description="pictures of the job")
+    done: int = Field(description="pictures in colour")
+    failed: int = Field(description="pictures with a problem of their own")
+    created: datetime
+    expires: datetime | None = Field(None, description="when the results are removed; once the job is finished or cancelled")
+
+
+class JobEvent(BaseModel):
+    """The data of a server-sent event: a picture of the job, in their order. The event's id is the picture's index."""
+
+    index: int
+    record: PictureRecord

@@ -15,6 +15,7 @@ from models.classifiers import IMAGENET_CHANNELS, Classifier, HeadClassifier, Im
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
 from models.errors import BundleError, CheckpointError
 from models.manifest import Card, ExpertCard, Manifest, RouterCard, TrunkCard, read_manifest
+from models.residents import Residents
 from models.router import Router
 from models.vgg import STRIDE, VggTrunk
 
@@ -25,7 +26,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Bundle:
-    """Networks in evaluation mode, as the manifest describes them. `digest` is the sha256 of the manifest."""
+    """Networks in evaluation mode, as the manifest describes them. `digest` is the sha256 of the manifest.
+
+    Looking up an expert may read it from its file again, and raise a CheckpointError, where they are kept within a budget.
+    """
 
     manifest: Manifest
     digest: str
@@ -40,17 +44,22 @@ class Bundle:
         return f"{self.manifest.name}@{self.digest[:12]}"
 
 
-def load_bundle(folder: Path = EVERYDAY) -> Bundle:
-    """Load the bundle in `folder`.
+def load_bundle(folder: Path = EVERYDAY, expert_bytes: int | None = None) -> Bundle:
+    """Load the bundle in `folder`; every file is read once, and checked.
+
+    Args:
+        folder: the bundle's; where it is a link, the folder that it leads to now stays the bundle's.
+        expert_bytes: memory that experts may take; the least recently used leave first. None keeps all.
 
     Raises:
         BundleError: there is no manifest, or it is not valid.
         CheckpointError: a file is missing, or its sha256 or its tensors are not those of its card.
     """
+    folder = folder.resolve()
     manifest, content = read_manifest(folder)
     trunks = {name: _trunk(name, card, folder) for name, card in manifest.trunks.items()}
     classifier = _classifier(manifest.router, folder, trunks)
-    experts = {name: _expert(name, card, folder, trunks) for name, card in manifest.experts.items()}
+    experts = Residents(manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), expert_bytes)
     others = [category for category in manifest.categories if category not in classifier.categories]
     router = Router(classifier.categories, manifest.router.fallback, manifest.router.threshold, others)
     if strangers := set(router.choices) - set(manifest.categories):

@@ -5,6 +5,7 @@ and only these two planes grow to the picture's size. Where a colour does not fi
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.greys import Bytes
+from models.greys import Bytes, Words
 from models.lab import LUMA, lab_to_srgb, luma, luma_to_lightness
 
 Floats = NDArray[np.float32]
+Levels = TypeVar("Levels", Bytes, Words)
 Box = tuple[slice, slice]  # rows and columns of a picture
 
 LONG_SIDE = 1024  # of the planes that ab is turned into Cb and Cr at, in pixels
@@ -49,17 +51,19 @@ def chroma_planes(grey: Bytes, ab: Tensor) -> Floats:
     return (torch.cat((cb, cr), dim=1)[0] * 255).numpy()
 
 
-def join_rgb(grey: Bytes, planes: Floats) -> Bytes:
-    """RGB `(h,w,3)` whose `convert("L")` is `grey` `(h,w)`, to within 1 and nearly everywhere exactly."""
-    rgb = np.empty((*grey.shape, 3), np.uint8)
+def join_rgb(grey: Levels, planes: Floats) -> Levels:
+    """RGB `(h,w,3)` of the depth of `grey` `(h,w)`, whose `convert("L")` is `grey`, to within 1 and nearly everywhere exactly."""
+    white = int(np.iinfo(grey.dtype).max)
+    rgb = np.empty((*grey.shape, 3), grey.dtype)
     for box in _tiles(grey.shape):
         y = grey[box].astype(np.float32)
-        offsets = _offsets(_grown(planes, grey.shape, box))
-        room = _room(y, y, offsets)
-        red, green, blue = ((y + room * offset).round().clip(0, 255).astype(np.int32) for offset in offsets)
+        offsets = [offset * (white / 255) for offset in _offsets(_grown(planes, grey.shape, box))]
+        room = _room(y, y, offsets, white)
+        red, green, blue = ((y + room * offset).round().clip(0, white).astype(np.uint32) for offset in offsets)
         # take back what rounding did to luma: one level of green is 0.587 levels of it
         actual = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16  # Pillow's convert("L")
-        green = (green + (grey[box] - actual).clip(-1, 1)).clip(0, 255)
+        missing = (grey[box].astype(np.int32) - actual.astype(np.int32)).clip(-1, 1)
+        green = (green.astype(np.int32) + missing).clip(0, white)
         rgb[box] = np.stack((red, green, blue), axis=2)
     return rgb
 
@@ -104,10 +108,10 @@ def _offsets(grown: list[Floats]) -> list[Floats]:
     return [cb * of_cb + cr * of_cr for of_cb, of_cr in zip(_CB, _CR, strict=True)]
 
 
-def _room(darkest: Floats, brightest: Floats, offsets: list[Floats]) -> Floats:
-    """The largest factor up to 1 for which both lumas plus the offsets stay within 0 and 255."""
+def _room(darkest: Floats, brightest: Floats, offsets: list[Floats], white: int = 255) -> Floats:
+    """The largest factor up to 1 for which both lumas plus the offsets stay within 0 and white."""
     room = np.ones_like(darkest)
     for offset in offsets:
-        limit = np.where(offset > 0, 255 - brightest, darkest)
+        limit = np.where(offset > 0, white - brightest, darkest)
         np.minimum(room, limit / np.maximum(np.abs(offset), 1e-6), out=room)
     return room

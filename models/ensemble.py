@@ -6,17 +6,20 @@ route blends several experts. Pictures come one at a time: on a CPU a batch brin
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from models import chroma, imaging
+from models import chroma, encoding, imaging
 from models.bundle import Bundle
 from models.colorizers import TapColorizer
 from models.errors import OptionError
+from models.greys import Samples
 from models.imaging import Picture
+from models.metadata import Keeping, marked
 from models.router import Reason, Route
 from models.runtime import Runtime
 from models.vgg import STRIDE, Taps
@@ -33,9 +36,10 @@ class Options:
         format: `auto`, `jpeg`, `png`, `webp` or `tiff`.
         quality: of JPEG and WebP, 1 to 100.
         saturation: factor on chroma, 0 (grey) to 2.
+        metadata: `keep` what the file says beside its pixels, but for a GPS position; `strip` it; or `keep-gps`, all of it.
 
     Raises:
-        OptionError: quality, saturation or threshold outside its range.
+        OptionError: one of them outside its valid values.
     """
 
     category: str | None = None
@@ -44,6 +48,7 @@ class Options:
     format: str = "auto"
     quality: int = 90
     saturation: float = 1.0
+    metadata: Keeping = "keep"
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -52,6 +57,8 @@ class Options:
             raise OptionError("saturation", self.saturation, "a number from 0 to 2")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise OptionError("threshold", self.threshold, "a number from 0 to 1")
+        if self.metadata not in get_args(Keeping):
+            raise OptionError("metadata", self.metadata, get_args(Keeping))
         imaging.check_format(self.format)
 
 
@@ -132,7 +139,7 @@ class Ensemble:
     def __init__(self, bundle: Bundle, runtime: Runtime | None = None) -> None:
         self.bundle = bundle
         self.runtime = runtime or Runtime()
-        for network in (*bundle.trunks.values(), bundle.classifier, *bundle.experts.values()):
+        for network in (*bundle.trunks.values(), bundle.classifier):
             self.runtime.place(network)
 
     def route(self, picture: Picture, options: Options | None = None) -> Decision:
@@ -182,7 +189,7 @@ class Ensemble:
         return probabilities[0].float().cpu()
 
     def _expert(self, name: str, views: Views) -> Tensor:
-        expert, card = self.bundle.experts[name], self.bundle.manifest.experts[name]
+        card, expert = self.bundle.manifest.experts[name], self.runtime.place(self.bundle.experts[name])
         if isinstance(expert, TapColorizer) and card.trunk is not None:
             return expert.decode(views.taps(card.trunk)).float()
         ab: Tensor = expert(views.lightness(card.working_size, expert.stride))
@@ -210,18 +217,28 @@ class Ensemble:
 
 
 def finish(picture: Picture, ab: Tensor, decision: Decision, options: Options) -> tuple[bytes, str, Decision]:
-    """Join ab with the picture's own luma at full size and encode: the file, its format, and the record with all timings."""
+    """Join ab with the picture's own luma at full size and encode: the file, its format, and the record with all timings.
+
+    The file carries the record without its timings, so that equal pictures stay equal files.
+    """
     watch = Stopwatch(dict(decision.timings_ms))
     format = imaging.output_format(options.format, picture)
-    xmp = imaging.provenance(decision.bundle, decision.category)
+    record = decision.model_dump_json(exclude={"timings_ms"})
+    kept = picture.metadata.kept(options.metadata)
+    metadata = replace(kept, xmp=marked(kept.xmp, decision.bundle, decision.category, record))
     with watch.stage("merge"):
         planes = chroma.chroma_planes(picture.luma, ab)
-        joined = chroma.join_ycbcr(picture.luma, planes) if format == "jpeg" else chroma.join_rgb(picture.luma, planes)
-    with watch.stage("encode"):
-        if isinstance(joined, tuple):
-            content = imaging.encode_planes(joined, options.quality, xmp)
+        if format == "jpeg":
+            ycbcr = chroma.join_ycbcr(picture.luma, planes)
+        elif picture.deep is not None and format in encoding.DEEP:
+            rgb: Samples = chroma.join_rgb(picture.deep, planes)
         else:
-            content = imaging.encode_rgb(joined, picture.alpha, format, options.quality, xmp)
+            rgb = chroma.join_rgb(picture.luma, planes)
+    with watch.stage("encode"):
+        if format == "jpeg":
+            content = encoding.encode_planes(ycbcr, options.quality, metadata)
+        else:
+            content = encoding.encode_rgb(rgb, picture.alpha, format, options.quality, metadata)
     return content, format, decision.model_copy(update={"timings_ms": watch.timings})
 
 

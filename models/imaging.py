@@ -1,19 +1,20 @@
-"""Bytes to `Picture` and back: any mode, upright, capped before decoding; what goes out says that a machine made its colour."""
+"""Bytes to `Picture`: any mode, upright, capped before decoding; and what the networks see of it."""
 
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from xml.sax.saxutils import quoteattr
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from models.errors import BrokenPicture, NotAPicture, OptionError, PictureError, PictureTooLarge
-from models.greys import Bytes, grey_levels
+from models.greys import Bytes, Words, deep_levels, eight_bits, grey_levels
 from models.lab import luma_to_lightness
+from models.metadata import Metadata, read_metadata
 
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff": "image/tiff"}
@@ -23,7 +24,6 @@ LONGEST = 2.0  # sides of the working picture: a longer panorama is squeezed to 
 
 _LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}  # pixels; the encoders' own limits
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM....\0\0\0\0|GIF8", re.DOTALL)
-_JPEG_SUBSAMPLING = 2  # 4:2:0; chroma is smooth
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,13 +36,36 @@ _UPRIGHT = {
 }
 
 
+# The same for planes, because Pillow turns no plane of 16 bits sideways
+_TURNS: dict[Image.Transpose, Callable[[Bytes | Words], Bytes | Words]] = {
+    Image.Transpose.FLIP_LEFT_RIGHT: np.fliplr,
+    Image.Transpose.ROTATE_180: lambda plane: np.rot90(plane, 2),
+    Image.Transpose.FLIP_TOP_BOTTOM: np.flipud,
+    Image.Transpose.TRANSPOSE: np.transpose,
+    Image.Transpose.ROTATE_270: lambda plane: np.rot90(plane, -1),
+    Image.Transpose.TRANSVERSE: lambda plane: np.rot90(np.transpose(plane), 2),
+    Image.Transpose.ROTATE_90: np.rot90,
+}
+Plane = TypeVar("Plane", Bytes, Words)
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A picture without colour: its BT.601 luma `(h,w)` in whole levels, its alpha if it has one, and the format it came in."""
+    """A picture without colour.
+
+    Args:
+        luma: BT.601 luma `(h,w)` in whole levels.
+        alpha: `(h,w)`, if it has one.
+        format: what it came in.
+        deep: the luma in levels of 0 to 65535, of grey that has more than 8 bits.
+        metadata: what the file says beside its pixels.
+    """
 
     luma: Bytes
     alpha: Bytes | None
     format: str
+    deep: Words | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
     @property
     def height(self) -> int:
@@ -58,8 +81,8 @@ class Picture:
 def decode(content: bytes, max_pixels: int = MAX_PIXELS, wanted: str = "auto") -> Picture:
     """The picture in `content`: JPEG, PNG, WebP, TIFF, BMP or GIF (first frame), in any mode and EXIF orientation.
 
-    Colour is dropped as Pillow's `convert("L")` drops it, after conversion to sRGB where there is an ICC profile. Deeper grey comes
-    at 8 bits. Where a JPEG file will be answered by one (`wanted` is its format, or `auto`), its luma plane is taken as it stands.
+    Colour is dropped as Pillow's `convert("L")` drops it, after conversion to sRGB where there is an ICC profile. Where a JPEG file
+    will be answered by one (`wanted` is its format, or `auto`), its luma plane is taken as it stands.
 
     Raises:
         NotAPicture: the bytes are in none of these formats.
@@ -88,20 +111,25 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS, wanted: str = "auto") -
                 f"the picture has {width} x {height} = {width * height} pixels, and the limit is {max_pixels}: send a smaller one."
             )
         source = "JPEG" if image.format == "MPO" else image.format or "PNG"
+        metadata = read_metadata(image, _UPRIGHT.get(_orientation(image)))
         try:
             profile = _foreign_profile(image)
             if source == "JPEG" and wanted in ("auto", "jpeg") and profile is None:
                 image.draft("L", image.size)  # the luma plane itself, without a way through RGB
             picture = _to_srgb(image, profile) if profile else image
-            luma = grey_levels(picture)
-            see_through = picture.has_transparency_data and not picture.mode.startswith("I")
-            alpha = np.array(_alpha(picture)) if see_through else None
+            deep = deep_levels(picture)
+            if deep is not None and profile is not None:
+                deep = _deep_to_srgb(deep, profile)
+            luma = grey_levels(picture) if deep is None else eight_bits(deep)
+            alpha = _alpha(picture) if picture.has_transparency_data else None
         except (MemoryError, PictureError):
             raise
         except Exception as error:
             raise BrokenPicture(f"the picture is cut off or damaged ({error}): export it again.") from error
-        turn = _UPRIGHT.get(_orientation(image))
-    return Picture(_turned(luma, turn), None if alpha is None else _turned(alpha, turn), source)
+        turn = _UPRIGHT.get(_orientation(image))  # again, because Pillow turns a TIFF file while it loads
+    alpha = None if alpha is None else _turned(alpha, turn)
+    deep = None if deep is None else _turned(deep, turn)
+    return Picture(_turned(luma, turn), alpha, source, deep, metadata)
 
 
 def network_input(luma: Bytes, size: int, stride: int) -> Tensor:
@@ -111,19 +139,6 @@ def network_input(luma: Bytes, size: int, stride: int) -> Tensor:
     sides = [max(1, round(min(side * scale, LONGEST * size) / stride)) * stride for side in (width, height)]
     small = Image.fromarray(luma).resize((sides[0], sides[1]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return luma_to_lightness(torch.from_numpy(np.array(small)).float() / 255)[None, None]
-
-
-def encode_rgb(rgb: Bytes, alpha: Bytes | None, format: str, quality: int, xmp: bytes) -> bytes:
-    """Encode RGB `(h,w,3)` and alpha `(h,w)` as `png`, `webp` or `tiff`."""
-    image = Image.fromarray(rgb)
-    if alpha is not None:
-        image.putalpha(Image.fromarray(alpha))
-    return _save(image, format, quality, xmp)
-
-
-def encode_planes(planes: Sequence[Bytes], quality: int, xmp: bytes) -> bytes:
-    """Encode Y, Cb and Cr planes `(h,w)` as JPEG: the luma plane goes in as it is, and never through RGB."""
-    return _save(Image.merge("YCbCr", [Image.fromarray(plane) for plane in planes]), "jpeg", quality, xmp)
 
 
 def output_format(wanted: str, picture: Picture) -> str:
@@ -148,30 +163,6 @@ def check_format(wanted: str) -> None:
     """Raise an OptionError unless `wanted` is `auto` or one of `WRITES`."""
     if wanted != "auto" and wanted not in WRITES:
         raise OptionError("format", wanted, ("auto", *WRITES))
-
-
-def provenance(bundle: str, category: str) -> bytes:
-    """XMP that says, in the IPTC's vocabulary, that the picture is a photograph with trained-algorithm media composited in."""
-    return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- xmlns:chromaroute="urn:chromaroute:1.0"
- Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
- chromaroute:Bundle={quoteattr(bundle)} chromaroute:Category={quoteattr(category)}/></rdf:RDF></x:xmpmeta>""".encode()
-
-
-def _save(image: Image.Image, format: str, quality: int, xmp: bytes) -> bytes:
-    buffer = io.BytesIO()
-    if format == "jpeg":
-        image.save(buffer, "JPEG", quality=quality, subsampling=_JPEG_SUBSAMPLING, xmp=xmp)
-    elif format == "webp":
-        image.save(buffer, "WEBP", quality=quality, method=2, xmp=xmp)
-    elif format == "tiff":
-        image.save(buffer, "TIFF", compression="tiff_lzw", tiffinfo={700: xmp})
-    else:
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
-        image.save(buffer, "PNG", compress_level=1, pnginfo=text)  # several times faster than the default, a tenth larger
-    return buffer.getvalue()
 
 
 def _foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
@@ -205,8 +196,19 @@ def _to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Ima
     return converted
 
 
-def _alpha(image: Image.Image) -> Image.Image:
-    return image.getchannel("A") if "A" in image.getbands() else image.convert("RGBA").getchannel("A")
+def _deep_to_srgb(levels: Words, profile: ImageCms.ImageCmsProfile) -> Words:
+    """Deep grey through the curve that the profile has at 256 levels: Pillow converts no deeper ones."""
+    ramp = np.arange(256, dtype=np.uint8)
+    converted = _to_srgb(Image.fromarray(ramp[None]), profile)
+    curve = np.interp(np.arange(65_536), ramp * 257.0, np.asarray(converted.convert("L"))[0] * 257.0)
+    turned: Words = curve.round().astype(np.uint16)[levels]
+    return turned
+
+
+def _alpha(image: Image.Image) -> Bytes:
+    if image.mode.startswith("I"):  # of deep grey one level is the transparent one
+        return np.where(np.asarray(image) == image.info.get("transparency"), 0, 255).astype(np.uint8)
+    return np.array(image.getchannel("A") if "A" in image.getbands() else image.convert("RGBA").getchannel("A"))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -216,5 +218,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _turned(plane: Bytes, turn: Image.Transpose | None) -> Bytes:
-    return plane if turn is None else np.array(Image.fromarray(plane).transpose(turn))
+def _turned(plane: Plane, turn: Image.Transpose | None) -> Plane:
+    if turn is None:
+        return plane
+    turned: Plane = np.ascontiguousarray(_TURNS[turn](plane))
+    return turned

@@ -16,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from models.bundle import EVERYDAY, Bundle, load_bundle
 from models.ensemble import Ensemble
+from tests.serving import wait_until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,6 +52,12 @@ def encoded() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
+def pictures(photographs: dict[str, Image.Image], encoded: Callable[..., bytes]) -> dict[str, bytes]:
+    """Files of grey photographs, as people send them."""
+    return {f"{name}.jpg": encoded(picture.convert("L"), "JPEG") for name, picture in photographs.items()}
+
+
+@pytest.fixture(scope="session")
 def bundle() -> Bundle:
     """The embedded bundle."""
     return load_bundle(EVERYDAY)
@@ -65,8 +72,8 @@ def ensemble(bundle: Bundle) -> Ensemble:
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
     """The service in this process, ready."""
-    with TestClient(create_app(Settings(max_pixels=1_000_000, max_bytes=2_000_000))) as client:
-        client.get("/readyz")
+    with TestClient(create_app(Settings(max_pixels=1_000_000, max_bytes=2_000_000, jobs=False))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client
 
 

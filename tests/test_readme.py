@@ -4,12 +4,9 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import pytest
 from PIL import Image
 
 from models.bundle import Bundle
+from tests.serving import serving
 from training.evaluation.report import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -30,24 +28,10 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The served address, by the command that `make serve` runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "app.cli", "serve", "--port", str(port)], cwd=ROOT, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{address}/readyz"):
-                    break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        assert process.wait(30) in (0, -15)
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running.address
 
 
 @pytest.fixture
@@ -56,13 +40,16 @@ def desk(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
     photographs["person"].convert("L").save(tmp_path / "scan.jpg")
     (tmp_path / "box").mkdir()
     photographs["city"].convert("L").save(tmp_path / "box" / "street.png")
+    photographs["city"].convert("L").save(tmp_path / "street.png")
+    shutil.make_archive(str(tmp_path / "box"), "zip", tmp_path / "box")
     return tmp_path
 
 
 def test_the_readme_has_its_commands() -> None:
     assert COMMANDS[:2] == ["make serve", "make test"]
-    assert sum(command.startswith("curl") for command in COMMANDS) == 4
-    assert sum(command.startswith("chromaroute") for command in COMMANDS) == 5
+    assert sum(command.startswith("curl") for command in COMMANDS) == 6
+    assert sum(command.startswith("chromaroute") for command in COMMANDS) == 6
+    assert [command for command in COMMANDS if not command.startswith(("make", "curl", "chromaroute"))] == ["docker compose up"]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
@@ -81,7 +68,10 @@ def test_curl_commands_work(command: str, server: str, desk: Path) -> None:
     command = command.replace("http://127.0.0.1:8000", server).replace("curl ", "curl --fail --silent --show-error ")
     done = subprocess.run(command, shell=True, cwd=desk, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    if "-o " in command:
+    if command.endswith(".zip"):
+        with zipfile.ZipFile(desk / "coloured.zip") as archive:
+            assert archive.namelist() == ["street.png", "decisions.json"]
+    elif "-o " in command:
         with Image.open(desk / command.rpartition("-o ")[2]) as painted, Image.open(desk / "scan.jpg") as scan:
             assert painted.size == scan.size
     else:

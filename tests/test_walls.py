@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [  # each may import those before it, and its own line
-    {"errors", "files", "torchvision_parts", "greys"},
+    {"errors", "files", "torchvision_parts", "greys", "metadata"},
     {"lab"},
-    {"vgg", "ab_bins", "imaging", "chroma"},
+    {"vgg", "ab_bins", "imaging", "encoding", "chroma"},
     {"colorizers", "classifiers"},
-    {"router", "manifest", "runtime"},
+    {"router", "manifest", "residents", "runtime"},
     {"bundle"},
     {"ensemble"},
 ]

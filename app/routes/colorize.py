@@ -1,5 +1,6 @@
 """`POST /v1/colorize` and `POST /v1/route`."""
 
+import asyncio
 import base64
 from typing import Annotated
 from urllib.parse import quote
@@ -7,17 +8,19 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response, UploadFile
 
 from app.engine import Engine
-from app.schemas import ColorizeQuery, Coloured, Problem, RouteQuery
+from app.errors import documented
+from app.schemas import ColorizeQuery, Coloured, RouteQuery
 from models.ensemble import Decision
 from models.imaging import WRITES
 
 router = APIRouter(prefix="/v1", tags=["colour"])
 
-PROBLEMS: dict[int | str, dict[str, object]] = {
-    413: {"model": Problem, "description": "too many bytes or pixels"},
-    415: {"model": Problem, "description": "not a picture"},
-    422: {"model": Problem, "description": "a broken picture, or a bad option"},
-}
+UPLOADS = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
+PICTURE = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOADS)}}}}}}
+PROBLEMS = documented(
+    "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large",
+    "no-key", "too-many-requests", "busy", "experts-changed", "late",
+)  # fmt: skip
 
 
 @router.post(
@@ -31,23 +34,32 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         },
         **PROBLEMS,
     },
+    openapi_extra=PICTURE,
 )
 async def colorize(request: Request, file: UploadFile, query: Annotated[ColorizeQuery, Query()]) -> Response:
     """Colour a picture; its size and its luma stay what they are."""
     engine: Engine = request.app.state.engine
     content, format, decision = await engine.colorize(file.read, query.options())
+    request.scope["decided"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}
     if wants_json(request.headers.get("accept", "")):
-        image = base64.b64encode(content).decode()
-        body = Coloured(decision=decision, media_type=WRITES[format], image=image)
-        return Response(body.model_dump_json(), media_type="application/json", headers=headers(decision))
+        body = await asyncio.to_thread(_json, content, format, decision)
+        return Response(body, media_type="application/json", headers=headers(decision))
     return Response(content, media_type=WRITES[format], headers=headers(decision))
 
 
-@router.post("/route", responses=PROBLEMS)
-async def route(request: Request, file: UploadFile, query: Annotated[RouteQuery, Query()]) -> Decision:
+@router.post("/route", responses=PROBLEMS, openapi_extra=PICTURE)
+async def route(request: Request, response: Response, file: UploadFile, query: Annotated[RouteQuery, Query()]) -> Decision:
     """Say where a picture would go and why, without painting it."""
     engine: Engine = request.app.state.engine
-    return await engine.route(file.read, query.options())
+    decision = await engine.route(file.read, query.options())
+    request.scope["decided"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}
+    response.headers.update(headers(decision))
+    return decision
+
+
+def _json(content: bytes, format: str, decision: Decision) -> str:
+    image = base64.b64encode(content).decode()
+    return Coloured(decision=decision, media_type=WRITES[format], image=image).model_dump_json()
 
 
 def wants_json(accept: str) -> bool:

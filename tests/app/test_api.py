@@ -37,7 +37,7 @@ def test_a_picture_comes_back_in_colour_with_the_reason_in_its_headers(
     assert answer.headers["x-chromaroute-expert"]
     assert answer.headers["x-chromaroute-bundle"] == client.get("/v1/bundle").json()["bundle"]
     stages = [part.split(";dur=")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert stages == ["decode", "route", "paint", "merge", "encode"]
+    assert stages == ["wait", "decode", "route", "paint", "merge", "encode"]
 
 
 @pytest.mark.parametrize("format", WRITES)
@@ -210,7 +210,7 @@ def test_openapi_describes_answers_and_problems(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     colorize = document["paths"]["/v1/colorize"]["post"]
     assert {parameter["name"] for parameter in colorize["parameters"]} == {
-        "category", "routing", "threshold", "format", "quality", "saturation",
+        "category", "routing", "threshold", "format", "quality", "saturation", "metadata",
     }  # fmt: skip
     assert {"200", "413", "415", "422"} <= set(colorize["responses"])
     assert "image/png" in colorize["responses"]["200"]["content"]
@@ -219,7 +219,7 @@ def test_openapi_describes_answers_and_problems(client: TestClient) -> None:
 
 
 def test_not_ready_until_warmed() -> None:
-    app = create_app(Settings())
+    app = create_app(Settings(jobs=False))
     assert app.state.engine.ready is False
     with TestClient(app) as client:
         deadline = time.monotonic() + 60
@@ -230,7 +230,7 @@ def test_not_ready_until_warmed() -> None:
 
 
 def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    app = create_app(Settings())
+    app = create_app(Settings(jobs=False))
     monkeypatch.setattr(app.state.engine.ensemble, "paint", lambda *_: 1 / 0)
     ended: list[int] = []
     monkeypatch.setattr("signal.raise_signal", ended.append)
@@ -245,27 +245,27 @@ def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPat
 
 def test_few_pictures_are_in_memory_at_once(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
     engine = client.app.state.engine  # type: ignore[attr-defined]
-    places, at_once, peak = engine._places, 0, 0
+    places, at_once, peak = engine._foreground, 0, 0
 
     class Counted:
-        async def __aenter__(self) -> None:
+        async def acquire(self) -> None:
             nonlocal at_once, peak
             await places.acquire()
             at_once += 1
             peak = max(peak, at_once)
 
-        async def __aexit__(self, *_: object) -> None:
+        def release(self) -> None:
             nonlocal at_once
             at_once -= 1
             places.release()
 
     limit = places._value
-    engine._places = Counted()
+    engine._foreground = Counted()
     try:
         with ThreadPoolExecutor(12) as pool:
             codes = list(pool.map(lambda _: post(client, encoded(photographs["cat"])).status_code, range(24)))
     finally:
-        engine._places = places
+        engine._foreground = places
     assert codes == [200] * 24
     assert 1 <= peak <= limit < 12
 

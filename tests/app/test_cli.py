@@ -60,7 +60,7 @@ def test_a_folder_is_walked_and_finished_files_are_skipped(box: Path, tmp_path: 
     (out / "cat.png").unlink()
     before = (out / "cat.jpg").stat().st_mtime_ns
     code, output = chromaroute("colorize", box, "-o", out, "--report", report)
-    assert "1 coloured, 2 already there, 0 failed" in output
+    assert "1 coloured, 2 already there (--force colours them again), 0 failed" in " ".join(output.split())
     assert (out / "cat.jpg").stat().st_mtime_ns == before
     assert set(json.loads(report.read_text())) == set(records)
 
@@ -176,3 +176,24 @@ def test_the_command_line_and_the_api_paint_alike(box: Path, client, tmp_path: P
     answer = client.post("/v1/colorize", files={"file": (box / "cat.png").read_bytes()})
     assert (tmp_path / "out.png").read_bytes() == answer.content
     assert np.array(Image.open(tmp_path / "out.png")).ndim == 3
+
+
+def test_what_is_there_is_coloured_again_only_if_asked(box: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    chromaroute("colorize", box / "cat.jpg", "-o", out)
+    first = (out / "cat.jpg").read_bytes()
+    code, output = chromaroute("colorize", box / "cat.jpg", "-o", out, "--saturation", "0.2")
+    assert (code, (out / "cat.jpg").read_bytes()) == (0, first)
+    assert "0 coloured, 1 already there (--force colours them again)" in " ".join(output.split())
+    code, output = chromaroute("colorize", box / "cat.jpg", "-o", out, "--saturation", "0.2", "--force")
+    assert "1 coloured, 0 already there" in output
+    assert (out / "cat.jpg").read_bytes() != first
+
+
+def test_what_systems_leave_in_folders_is_no_picture(box: Path, tmp_path: Path) -> None:
+    (box / "__MACOSX").mkdir()
+    for name in ("._cat.jpg", "__MACOSX/cat.jpg"):
+        (box / name).write_bytes(b"of the system")
+    code, output = chromaroute("colorize", box, "-o", tmp_path / "out")
+    assert code == 0
+    assert "3 coloured, 0 already there, 0 failed" in output

@@ -16,7 +16,23 @@ def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytes
 
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMAROUTE_MAX_BYTES", "-1")
-    with pytest.raises(SettingsError, match="CHROMAROUTE_MAX_BYTES"):
+    with pytest.raises(SettingsError, match="CHROMAROUTE_MAX_BYTES is '-1'"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CORS_ORIGINS", "album.example"),
+        ("DATABASE", "mysql://x"),
+        ("REPLICA", "a/b"),
+        ("LOG_FORMAT", "xml"),
+        ("MAX_PIXELS", "1e12"),
+    ],
+)
+def test_values_that_could_never_work_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"CHROMAROUTE_{name}", value)
+    with pytest.raises(SettingsError, match=f"CHROMAROUTE_{name}"):
         load_settings()
 
 

@@ -5,13 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load, save
 
 from models.bundle import EVERYDAY, Bundle, load_bundle, verify_bundle
+from models.ensemble import Ensemble, Options
 from models.errors import BundleError, CheckpointError
+from models.imaging import Picture
 from models.manifest import MANIFEST
+from models.residents import Residents, network_bytes
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -122,3 +127,28 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(BundleError, match="not a valid manifest"):
         load_bundle(tmp_path)
+
+
+def test_experts_over_the_budget_leave_and_come_back(copy: Path, photographs: dict[str, Image.Image]) -> None:
+    whole = load_bundle(copy)
+    size = network_bytes(whole.experts["general"])
+    small = load_bundle(copy, expert_bytes=2 * size)
+    residents = small.experts
+    assert isinstance(residents, Residents)
+    assert len(residents.loaded) == 2 < len(residents)
+    picture = decode_picture(photographs["flower"])
+    for category in ("flower", "dress", "house", "flower"):
+        expected, _ = Ensemble(whole).paint(picture, Options(category=category))
+        actual, _ = Ensemble(small).paint(picture, Options(category=category))
+        assert torch.equal(actual, expected)
+        assert residents.loaded[-1] == whole.manifest.categories[category]
+        assert len(residents.loaded) <= 2
+    assert "house" in residents.loaded
+    assert "dress" not in residents.loaded
+    (copy / "dress.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="expert dress"):
+        residents["dress"]
+
+
+def decode_picture(image: Image.Image) -> Picture:
+    return Picture(np.asarray(image.convert("L")), None, "PNG")

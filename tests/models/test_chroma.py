@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from models import chroma, imaging
+from models import chroma, encoding
+from models.metadata import Metadata
 
 
 def grey_of(rgb: np.ndarray) -> np.ndarray:
@@ -67,7 +68,7 @@ def test_a_jpeg_gets_the_luma_plane_itself() -> None:
     planes = chroma.chroma_planes(grey, torch.tensor([20.0, 30.0]).view(1, 2, 1, 1))
     y, cb, cr = chroma.join_ycbcr(grey, planes)
     assert y is grey
-    content = imaging.encode_planes((y, cb, cr), 95, b"<x/>")
+    content = encoding.encode_planes((y, cb, cr), 95, Metadata())
     with Image.open(io.BytesIO(content)) as answer:
         answer.draft("L", answer.size)
         assert np.abs(np.array(answer).astype(int) - grey).mean() < 1

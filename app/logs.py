@@ -1,0 +1,31 @@
+"""Logs on the standard error: lines for people, or a JSON object a line for collectors."""
+
+import logging.config
+from typing import Literal
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+
+def configure_logs(format: Literal["text", "json"]) -> None:
+    """Send our logs and uvicorn's through one handler."""
+    formatters = {
+        "text": {"format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",  # of the UTC, as RFC 3339 has it
+            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
+        },
+    }
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": formatters,
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": format}},
+            "loggers": {
+                name: {"handlers": ["stderr"], "level": "INFO", "propagate": False} for name in ("chromaroute", "uvicorn", "dbos")
+            },
+        }
+    )

@@ -1,0 +1,74 @@
+// The API as the page uses it: a key if there is one, problems as errors, events that survive a dropped connection.
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem("key"),
+  set: (value) => sessionStorage.setItem("key", value),
+};
+
+export async function call(path, { query = {}, headers = {}, ...request } = {}) {
+  const search = new URLSearchParams(query).toString();
+  const authorization = key.get() ? { authorization: `Bearer ${key.get()}` } : {};
+  const answer = await fetch(search ? `${path}?${search}` : path, { ...request, headers: { ...headers, ...authorization } }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "The server could not be reached.");
+  });
+  if (answer.ok) return answer;
+  const body = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+  throw new Problem(answer.status, body.detail);
+}
+
+export async function colorize(file, query, signal) {
+  const form = new FormData();
+  form.append("file", file);
+  const request = { method: "POST", body: form, query, signal, headers: { accept: "application/json" } };
+  const body = await (await call("/v1/colorize", request)).json();
+  const bytes = Uint8Array.from(atob(body.image), (letter) => letter.charCodeAt(0));
+  return { decision: body.decision, blob: new Blob([bytes], { type: body.media_type }) };
+}
+
+// Every event of a job, from behind `last`; goes on by itself after a dropped connection, until the job has ended.
+export async function* events(job, signal, last = null) {
+  for (;;) {
+    try {
+      const headers = last === null ? {} : { "last-event-id": last };
+      const answer = await call(`/v1/jobs/${job}/events`, { headers, signal });
+      for await (const event of parsed(answer.body)) {
+        last = event.id ?? last;
+        if (!event.data) continue;
+        yield { type: event.event, data: JSON.parse(event.data) };
+        if (event.event === "end") return;
+      }
+    } catch (error) {
+      if (error.name === "AbortError" || (error.status >= 400 && error.status < 500)) throw error;
+      yield { type: "lost" };
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+async function* parsed(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value.replaceAll("\r", "");
+      const blocks = text.split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const lines = block.split("\n").filter((line) => !line.startsWith(":"));
+        yield Object.fromEntries(lines.map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trimStart()]));
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

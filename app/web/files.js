@@ -1,0 +1,51 @@
+// Pictures out of inputs and drops, folders included; and files back to the person.
+
+const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp|gif)$/i;
+const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
+
+export const percent = (share) => (share > 0 && share < 0.005 ? "<1%" : `${Math.round(share * 100)}%`);
+
+export const isShown = (file) => SHOWN_BY_BROWSERS.includes(file.type);
+
+// Of a folder only what looks like a picture is taken, of files whatever was chosen: the server says what it cannot read.
+export function chosen(list) {
+  return [...list]
+    .filter((file) => !file.webkitRelativePath || PICTURES.test(file.name))
+    .map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+}
+
+export async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) return chosen(transfer.files);
+  return (await Promise.all(entries.map((entry) => walk(entry, "")))).flat();
+}
+
+async function walk(entry, parent) {
+  const path = parent + entry.name;
+  if (entry.isFile) {
+    if (parent && !PICTURES.test(entry.name)) return [];
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [{ file, path }];
+  }
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) break;
+    found.push(...(await Promise.all(some.map((each) => walk(each, `${path}/`)))).flat());
+  }
+  return found;
+}
+
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+export function colouredName(name, type) {
+  const suffix = type.split("/")[1].replace("jpeg", "jpg");
+  return `${name.replace(/\.[^.]*$/, "")}-colour.${suffix}`;
+}

@@ -1,0 +1,104 @@
+"""Any options and any bytes: an answer that can be read, or a problem that is documented."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.schemas import Problem
+from models.imaging import WRITES
+
+MODES = ("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")
+EXAMPLES = int(os.environ.get("TORTURE", 60))
+
+many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "category": st.sampled_from(["auto", "cat", "dress", "general"]),
+        "routing": st.sampled_from(["hard", "soft"]),
+        "threshold": st.floats(0, 1),
+        "format": st.sampled_from(["auto", *WRITES]),
+        "quality": st.integers(1, 100),
+        "saturation": st.floats(0, 2),
+        "metadata": st.sampled_from(["keep", "strip", "keep-gps"]),
+    },
+)
+sizes = st.tuples(st.integers(1, 70), st.integers(1, 70))
+
+
+def encoded(mode: str, format: str, size: tuple[int, int], seed: int, orientation: int) -> bytes | None:
+    """A picture of noise; None where Pillow does not write that mode in that format."""
+    levels = np.random.default_rng(seed).integers(0, 65_536, size[::-1], dtype=np.uint16)
+    image = Image.fromarray(levels)
+    if mode != "I;16":
+        image = Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB" if mode in ("P", "CMYK") else "L").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format, **({} if format in ("BMP", "GIF") else {"exif": exif.tobytes()}))
+    except (OSError, ValueError):
+        return None
+    return buffer.getvalue()
+
+
+@many
+@given(mode=st.sampled_from(MODES), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), size=sizes,
+       seed=st.integers(0, 9), orientation=st.integers(0, 9), chosen=options)  # fmt: skip
+def test_every_picture_is_coloured_under_every_option(
+    client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, chosen: dict[str, object]
+) -> None:
+    content = encoded(mode, format, size, seed, orientation)
+    if content is None:
+        return
+    answer = client.post("/v1/colorize", files={"file": content}, params=chosen)
+    assert answer.status_code == 200, answer.text
+    with Image.open(io.BytesIO(answer.content)) as image:
+        image.load()
+        turned = orientation in (5, 6, 7, 8) and format not in ("BMP", "GIF")
+        assert image.size == (size[::-1] if turned else size)
+        assert f"image/{(image.format or '').lower()}" == answer.headers["content-type"]
+
+
+@many
+@given(data=st.data(), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), mode=st.sampled_from(["L", "RGB"]))
+def test_every_damage_is_a_picture_or_a_problem_of_the_picture(
+    client: TestClient, data: st.DataObject, format: str, mode: str
+) -> None:
+    content = bytearray(encoded(mode, format, (40, 30), 1, 1) or b"")
+    for _ in range(data.draw(st.integers(0, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    answer = client.post("/v1/colorize", files={"file": bytes(content[:cut])})
+    if answer.status_code == 200:
+        Image.open(io.BytesIO(answer.content)).load()
+    else:
+        assert answer.status_code in (413, 415, 422)
+        assert Problem.model_validate(answer.json()).detail
+
+
+@many
+@given(
+    name=st.sampled_from(["category", "routing", "threshold", "format", "quality", "saturation", "metadata"]),
+    value=st.text(max_size=20),
+)
+def test_every_value_of_an_option_is_taken_or_named(client: TestClient, name: str, value: str) -> None:
+    content = encoded("L", "PNG", (8, 8), 0, 1)
+    answer = client.post("/v1/colorize", files={"file": content}, params={name: value})
+    if answer.status_code != 200:
+        problem = Problem.model_validate(answer.json())
+        assert (answer.status_code, problem.option) == (422, name)
+        assert problem.valid
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"GIF89a", b"\xff\xd8\xff\xe0" * 50, b"RIFF\xff\xff\xff\xffWEBPVP8 ", b"II*\0\x08\0\0\0\xff\xff"]
+)
+def test_stubs_of_formats_are_problems(client: TestClient, content: bytes) -> None:
+    assert client.post("/v1/colorize", files={"file": content}).status_code in (415, 422)

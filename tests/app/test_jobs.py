@@ -1,0 +1,292 @@
+"""Jobs in this process; tests/app/test_recovery.py kills others."""
+
+import errno
+import io
+import json
+import shutil
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from dbos import DBOS
+from fastapi.testclient import TestClient
+
+from app.job_folder import JobFolder, JobStore
+from app.jobs import Jobs
+from app.main import create_app
+from app.settings import Settings, SettingsError
+from models.errors import CheckpointError
+from tests.serving import free_port, told, wait_until
+
+Encode = Callable[..., bytes]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The service in this process, with jobs."""
+    with TestClient(create_app(Settings(data_dir=tmp_path_factory.mktemp("data"), max_bytes=2_000_000))) as client:
+        yield client
+
+
+def sent(client: TestClient, pictures: dict[str, bytes], query: str = "", **headers: str) -> httpx2.Response:
+    files = [("files", (name, content)) for name, content in pictures.items()]
+    return client.post(f"/v1/jobs{query}", files=files, headers=headers)
+
+
+def finished(client: TestClient, path: str) -> dict[str, object]:
+    wait_until(lambda: client.get(path).json()["state"] in ("finished", "cancelled"))
+    return client.get(path).json()  # type: ignore[no-any-return]
+
+
+def tasks_of(path: str) -> list[str]:
+    """What the queue knows of a job."""
+    return [flow.workflow_id for flow in DBOS.list_workflows(workflow_id_prefix=path.rpartition("/")[2])]
+
+
+def test_a_job_is_taken_at_once_painted_and_handed_out(service: TestClient, pictures: dict[str, bytes]) -> None:
+    answer = sent(service, pictures | {"notes.txt": b"no picture"}, "?format=png")
+    assert answer.status_code == 202
+    path = answer.headers["location"]
+    assert answer.json()["state"] == "queued"
+    assert answer.json()["total"] == 6
+    status = finished(service, path)
+    assert (status["state"], status["done"], status["failed"]) == ("finished", 5, 1)
+    assert datetime.fromisoformat(str(status["expires"])) > datetime.now(UTC) + timedelta(hours=23)
+    result = service.get(f"{path}/result")
+    with zipfile.ZipFile(io.BytesIO(result.content)) as archive:
+        assert archive.namelist() == [f"{name}.png" for name in pictures] + ["decisions.json"]
+        records = json.loads(archive.read("decisions.json"))
+        assert records[-1]["problem"]["status"] == 415
+        alone = service.post("/v1/colorize?format=png", files={"file": pictures["cat.jpg"]})
+        assert archive.read("cat.jpg.png") == alone.content
+    one = service.get(f"{path}/result/1")
+    assert one.headers["content-type"] == "image/png"
+    assert one.content == alone.content
+    assert service.get(f"{path}/result/5").status_code == 404
+    assert service.get(f"{path}/result/-1").status_code == 404
+
+
+def test_events_come_in_order_and_go_on_behind_the_last_one(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = sent(service, pictures | {"notes.txt": b"no picture"}).headers["location"]
+    events = told(service.get(f"{path}/events").text)
+    assert [event["event"] for event in events] == ["picture"] * 6 + ["end"]
+    assert [event["id"] for event in events] == list("0123456")
+    assert [json.loads(event["data"])["record"]["name"] for event in events[:6]] == [*pictures, "notes.txt"]
+    assert json.loads(events[-1]["data"])["state"] == "finished"
+    for last, expected in (("3", ["4", "5", "6"]), ("5", ["6"]), ("99", ["100"]), ("x", list("0123456"))):
+        again = told(service.get(f"{path}/events", headers={"last-event-id": last}).text)
+        assert [event["id"] for event in again] == expected
+
+
+def test_an_unfinished_result_says_how_far_it_is_and_cancelling_keeps_what_is_painted(
+    service: TestClient, pictures: dict[str, bytes]
+) -> None:
+    many = {f"{index}.jpg": pictures["cat.jpg"] for index in range(120)}
+    path = sent(service, many).headers["location"]
+    wait_until(lambda: service.get(path).json()["done"] >= 3)
+    early = service.get(f"{path}/result")
+    assert (early.status_code, early.json()["type"]) == (409, "urn:chromaroute:problem:job-unfinished")
+    assert early.headers["retry-after"] == "1"
+    for _ in range(2):
+        cancelled = service.post(f"{path}/cancel")
+        assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    assert told(service.get(f"{path}/events").text)[-1]["event"] == "end"
+
+    def at_rest() -> bool:
+        before = service.get(path).json()["done"]
+        time.sleep(1)
+        return bool(service.get(path).json()["done"] == before)
+
+    wait_until(at_rest)  # what was in hand ends
+    painted = service.get(path).json()["done"]
+    assert 3 <= painted < 120
+    with zipfile.ZipFile(io.BytesIO(service.get(f"{path}/result").content)) as archive:
+        assert len(archive.namelist()) == painted + 1
+    assert service.delete(path).status_code == 204
+    assert service.get(path).status_code == 404
+
+
+def test_the_same_idempotency_key_is_the_same_job(service: TestClient, pictures: dict[str, bytes]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: sent(service, pictures, **{"idempotency-key": "box-7"}), range(4)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    other = sent(service, pictures, "?quality=50", **{"idempotency-key": "box-7"})
+    assert (other.status_code, other.json()["type"]) == (422, "urn:chromaroute:problem:idempotency-key-reused")
+    assert sent(service, pictures, **{"idempotency-key": "box-8"}).json()["id"] != answers[0].json()["id"]
+
+
+def test_unknown_jobs_and_bad_parcels_are_told_so(service: TestClient, pictures: dict[str, bytes]) -> None:
+    for name in ("nothing", "..", "%2e%2e", "a" * 32):
+        assert service.get(f"/v1/jobs/{name}").status_code in (404, 405)
+    assert service.post("/v1/jobs", files={"archive": b"no zip"}).status_code == 422
+    assert service.post("/v1/jobs?category=spaceship", files={"files": pictures["cat.jpg"]}).status_code == 422
+
+
+def test_results_leave_when_they_have_expired(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = sent(service, pictures).headers["location"]
+    finished(service, path)
+    jobs: Jobs = service.app.state.jobs  # type: ignore[attr-defined]
+    jobs.tidy(datetime.now(UTC) + timedelta(hours=23))
+    assert service.get(path).status_code == 200
+    assert tasks_of(path)
+    jobs.tidy(datetime.now(UTC) + timedelta(hours=25))
+    assert service.get(path).status_code == 404
+    assert not tasks_of(path)
+    assert list(jobs.store.folder.glob(".*")) == []
+
+
+def test_one_folder_of_jobs_has_one_server(service: TestClient) -> None:
+    folder = service.app.state.jobs.settings.data_dir  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="another server works with the jobs"):
+        create_app(Settings(data_dir=folder))
+
+
+def test_without_jobs_nothing_is_written_and_they_are_refused(tmp_path: Path, pictures: dict[str, bytes]) -> None:
+    with TestClient(create_app(Settings(data_dir=tmp_path / "data", jobs=False))) as client:
+        answer = client.post("/v1/jobs", files={"files": pictures["cat.jpg"]})
+        assert (answer.status_code, answer.json()["type"]) == (501, "urn:chromaroute:problem:jobs-off")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_job_that_was_removed_may_be_sent_again_under_its_key(service: TestClient, pictures: dict[str, bytes]) -> None:
+    for _ in range(2):
+        answer = sent(service, pictures, **{"idempotency-key": "again"})
+        assert answer.json()["state"] == "queued"
+        path = answer.headers["location"]
+        assert finished(service, path)["done"] == 5
+        assert service.delete(path).status_code == 204
+        assert service.get(path).status_code == service.delete(path).status_code == 404
+        wait_until(lambda: not tasks_of(path))  # noqa: B023
+
+
+def test_a_job_removed_in_hand_leaves_nothing_and_ends_its_streams(service: TestClient, pictures: dict[str, bytes]) -> None:
+    many = {f"{index}.jpg": pictures["cat.jpg"] for index in range(60)}
+    path = sent(service, many, **{"idempotency-key": "in hand"}).headers["location"]
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(service.get, f"{path}/events")
+        wait_until(lambda: service.get(path).json()["done"] >= 3)
+        folder = service.app.state.jobs.find(path.rpartition("/")[2], None).folder  # type: ignore[attr-defined]
+        service.app.state.jobs.find(path.rpartition("/")[2], None).remove()  # type: ignore[attr-defined]
+        assert "event: end" not in stream.result(30).text
+    time.sleep(1)
+    assert not folder.exists()
+    assert sent(service, many, **{"idempotency-key": "in hand"}).status_code == 202
+    assert service.delete(path).status_code == 204
+
+
+def test_events_of_a_cancelled_job_tell_every_picture_that_is_finished(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = sent(service, pictures).headers["location"]
+    finished(service, path)
+    job = service.app.state.jobs.find(path.rpartition("/")[2], None)  # type: ignore[attr-defined]
+    (job.folder / "out" / "000001.done").unlink()  # as if others had been quicker
+    job.cancel()
+    assert [event["id"] for event in told(service.get(f"{path}/events").text)] == ["0", "2", "3", "4", "5"]
+    odd = service.get(f"{path}/events", headers={"last-event-id": "9" * 5000})
+    assert len(told(odd.text)) == 5
+
+
+def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient) -> None:
+    folder: Path = service.app.state.jobs.store.folder  # type: ignore[attr-defined]
+    (folder / "README").write_text("of the jobs")
+    (folder / ("a" * 32)).mkdir()
+    (folder / ("a" * 32) / "job.json").write_text('{"id": ')
+    try:
+        assert service.get(f"/v1/jobs/{'a' * 32}").status_code == 404
+        assert service.get(f"/v1/jobs/{'a' * 300}").status_code == 404
+        service.app.state.jobs.tidy(datetime.now(UTC))  # type: ignore[attr-defined]
+        service.app.state.jobs._enqueue_all()  # type: ignore[attr-defined]
+    finally:
+        shutil.rmtree(folder / ("a" * 32))
+        (folder / "README").unlink()
+
+
+def test_what_is_not_the_pictures_fault_is_tried_again(
+    service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app import jobs
+    from app.engine import Engine
+
+    colorize, failures = Engine.colorize, [OSError("a stale handle"), MemoryError(), CheckpointError("restore the bundle")]
+
+    async def failing(self: Engine, *arguments: object, **options: object) -> object:
+        if failures:
+            raise failures.pop()
+        return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "colorize", failing)
+    monkeypatch.setattr(jobs, "RETRY", 0.05)
+    assert finished(service, sent(service, pictures).headers["location"])["done"] == 5
+
+    found, record, hidden = JobStore.find, JobFolder.record, [OSError(errno.ESTALE, "Stale file handle") for _ in range(2)]
+
+    def once(work: Callable[..., object]) -> Callable[..., object]:
+        def tried(*arguments: object) -> object:
+            if hidden and threading.current_thread().name.startswith("dbos"):
+                raise hidden.pop()
+            return work(*arguments)
+
+        return tried
+
+    monkeypatch.setattr(JobStore, "find", once(found))
+    monkeypatch.setattr(JobFolder, "record", once(record))
+    assert finished(service, sent(service, pictures).headers["location"])["done"] == 5
+    assert not hidden
+
+    async def never(self: Engine, *arguments: object, **options: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Engine, "colorize", never)
+    path = sent(service, {"cat.jpg": pictures["cat.jpg"]}).headers["location"]
+    assert finished(service, path)["failed"] == 1
+    assert '"status":500' in service.get(f"{path}/events").text
+
+
+def test_an_errand_that_fails_is_run_again_and_tidying_goes_on(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.errands.RETRY", 0.05)
+    monkeypatch.setattr("app.errands.TIDY", 0.1)
+    runs: list[str] = []
+    monkeypatch.setattr(Jobs, "tidy", lambda *_: runs.append("tidied"))
+
+    def failing() -> None:
+        runs.append("failed")
+        if runs.count("failed") < 5:
+            raise OSError("the database blinked")
+
+    service.app.state.jobs._errands.run(failing)  # type: ignore[attr-defined]
+    wait_until(lambda: runs.count("failed") == 5 and "tidied" in runs)
+    time.sleep(0.3)
+    assert runs.count("failed") == 5  # it went well the fifth time, and is not run again
+
+
+def test_a_full_disk_and_a_long_backlog_are_told_and_leave_nothing(
+    service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder: Path = service.app.state.jobs.store.folder  # type: ignore[attr-defined]
+    before = sorted(folder.iterdir())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.job_folder.replace_file", full)
+        answer = sent(service, pictures)
+        assert (answer.status_code, answer.json()["type"]) == (507, "urn:chromaroute:problem:no-room")
+    monkeypatch.setattr(service.app.state.jobs, "_backlog", 99_998)  # type: ignore[attr-defined]
+    answer = sent(service, pictures)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_jobs_that_cannot_be_kept_end_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="CHROMAROUTE_DATA_DIR"):
+        create_app(Settings(data_dir=tmp_path / "file"))
+    with pytest.raises(SettingsError, match=r"CHROMAROUTE_DATABASE cannot be reached: (?s:.*)Start it"):
+        create_app(Settings(data_dir=tmp_path, database=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"))

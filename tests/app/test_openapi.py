@@ -1,0 +1,80 @@
+"""The OpenAPI document against the server: generated requests, good and bad, and the examples of every problem."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.errors import KINDS
+from app.keys import add_key
+from app.schemas import BundleInfo, Category, Coloured, JobEvent, JobStatus, Problem, Status
+from models.ensemble import Decision
+from tests.serving import ROOT, serving
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_schemathesis_finds_nothing(keys: bool, tmp_path: Path) -> None:
+    secret = add_key(tmp_path / "keys.json", "tester", 1_000_000)
+    with serving(tmp_path, **({"keys": tmp_path / "keys.json"} if keys else {})) as server:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={ROOT / 'tests' / 'schemathesis.toml'}",
+            "run",
+            f"{server.address}/openapi.json",
+            "--generation-deterministic",
+            f"--max-examples={os.environ.get('TORTURE', 20)}",
+            *([f"--header=Authorization: Bearer {secret}"] if keys else []),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.upload_examples"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_every_problem_is_documented_with_an_example_that_its_schema_allows(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    examples: dict[str, dict[str, object]] = {}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                found = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+                for slug, example in found.items():
+                    assert str(example["value"]["status"]) == status
+                    examples[slug] = example["value"]
+    assert set(examples) == set(KINDS) - {"method-not-allowed", "fault"}  # these two may come from any path
+    for slug, value in examples.items():
+        assert Problem.model_validate(value).type == f"urn:chromaroute:problem:{slug}"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/colorize", "/v1/route", "/v1/jobs", "/v1/jobs/{id}", "/v1/categories", "/v1/bundle", "/readyz"]
+)
+def test_answers_have_real_examples(client: TestClient, path: str) -> None:
+    document = client.get("/openapi.json").json()
+    operation = next(iter(document["paths"][path].values()))
+    answer = operation["responses"].get("200") or operation["responses"]["202"]
+    reference = answer["content"]["application/json"]["schema"]
+    name = (reference.get("items") or reference)["$ref"].rpartition("/")[2]
+    model = {"Coloured": Coloured, "Decision": Decision, "JobStatus": JobStatus, "Category": Category, "BundleInfo": BundleInfo,
+             "Status": Status}[name]  # fmt: skip
+    for example in document["components"]["schemas"][name]["examples"]:
+        assert model.model_validate(example).model_dump(mode="json", exclude_none=True).keys() <= example.keys()
+
+
+def test_the_category_is_one_that_the_bundle_has(client: TestClient) -> None:
+    parameters = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]["parameters"]
+    named = next(parameter["schema"]["enum"] for parameter in parameters if parameter["name"] == "category")
+    assert named[0] == "auto"
+    assert set(named[1:]) == {row["name"] for row in client.get("/v1/categories").json()}
+
+
+def test_events_have_an_example_of_what_comes(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    stream = document["paths"]["/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["example"]
+    data = [line.removeprefix("data: ") for line in stream.splitlines() if line.startswith("data: ")]
+    assert [JobEvent.model_validate_json(each).index for each in data[:2]] == [0, 1]
+    assert JobStatus.model_validate_json(data[2]).state == "finished"
+    assert "HTTPValidationError" not in json.dumps(document)

@@ -1,0 +1,264 @@
+"""The page in a real browser: Debian's chromium, driven by Playwright."""
+
+import io
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from app.keys import add_key
+from tests.serving import Server, serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and "TEST_EVERYTHING" not in os.environ, reason="chromium is not installed: the page is not tried"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("page")) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """The page, which may neither raise errors nor break its own policy, nor call another host."""
+    context = browser.new_context(accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((server.address, "blob:")) else None)
+    page.goto(server.address)
+    expect(page.locator("#categories option")).to_have_count(22)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, Image.Image]) -> Path:
+    """A folder with some pictures and one file that is none."""
+    folder = tmp_path_factory.mktemp("scans")
+    for name, picture in photographs.items():
+        picture.convert("L").save(folder / f"{name}.jpg")
+    photographs["flower"].convert("L").save(folder / "flower.tif")
+    (folder / "broken.jpg").write_bytes((folder / "cat.jpg").read_bytes()[:2000])
+    return folder
+
+
+def open_one(page: Page, path: Path) -> None:
+    page.set_input_files("#files", path)
+    expect(page.locator("#one")).to_be_visible()
+    expect(page.locator("#one.busy")).to_have_count(0)
+
+
+def test_one_picture_is_compared_rerouted_resaturated_and_downloaded(page: Page, scans: Path) -> None:
+    open_one(page, scans / "flower.jpg")
+    assert page.inner_text("#category") == "flower"
+    assert page.inner_text("#confidence").endswith("%")
+    assert page.locator("#candidates button").count() == 5
+
+    box = page.locator("#compare").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert 75 < int(page.input_value("#cut")) < 90
+
+    before = page.get_attribute("#after", "src")
+    page.locator("#candidates button").nth(1).click()
+    expect(page.locator("#candidates button").nth(0)).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#reason")).to_contain_text("As you asked. Painted by: ")
+    assert page.get_attribute("#after", "src") != before
+
+    page.locator("#saturation").fill("0.5")
+    assert page.locator("#after").evaluate("image => image.style.filter") == "saturate(0.5)"
+    expect(page.locator("#after")).to_have_attribute("style", "")  # the server's own, after a pause
+
+    with page.expect_response("**/v1/colorize?*routing=soft*"):
+        page.get_by_label("blend the likeliest").check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "flower-colour.jpg"
+    with Image.open(download.value.path()) as image:
+        assert image.size == (200, 133)
+        assert image.mode == "RGB"
+
+
+def test_what_a_browser_cannot_show_is_shown_as_png_and_downloaded_as_it_is(page: Page, scans: Path) -> None:
+    open_one(page, scans / "flower.tif")
+    assert page.locator("#before").evaluate("image => image.naturalWidth") == 200
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "flower-colour.tiff"
+
+
+def test_a_broken_file_is_named_and_the_next_one_works(page: Page, scans: Path) -> None:
+    page.set_input_files("#files", scans / "broken.jpg")
+    expect(page.locator("#status.error")).to_contain_text("cut off or damaged")
+    expect(page.locator("#one")).to_be_hidden()
+    open_one(page, scans / "cat.jpg")
+    expect(page.locator("#status")).to_have_text("")
+
+
+def test_many_pictures_become_a_grid_with_their_own_errors_and_one_zip(page: Page, scans: Path) -> None:
+    page.set_input_files("#files", sorted(scans.iterdir()))
+    expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
+    expect(page.locator("#grid li.done")).to_have_count(6)
+    expect(page.locator("#grid li.failed .what")).to_contain_text("cut off or damaged")
+    expect(page.locator("#status")).to_have_text("6 of 7 pictures coloured, 1 failed.")
+    expect(page.locator("#cancel")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert "cat.jpg" in archive.namelist()
+        assert "decisions.json" in archive.namelist()
+        with Image.open(io.BytesIO(archive.read("cat.jpg"))) as image:
+            assert image.mode == "RGB"
+    page.get_by_role("button", name="person.jpg").click()
+    expect(page.locator("#category")).to_have_text("person")
+    page.reload()
+    expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
+    expect(page.locator("#grid li.done")).to_have_count(6)
+
+
+def copies(picture: Path, number: int, folder: Path) -> Path:
+    """A folder that takes the server a while."""
+    many = folder / "many"
+    many.mkdir()
+    for index in range(number):
+        shutil.copy(picture, many / f"{index:03}.jpg")
+    return many
+
+
+def test_cancelling_keeps_what_is_painted_however_often_it_is_clicked(page: Page, scans: Path, tmp_path: Path) -> None:
+    page.set_input_files("#folder", copies(scans / "cat.jpg", 150, tmp_path))
+    expect(page.locator("#grid li.done").nth(2)).to_be_visible(timeout=30_000)
+    page.locator("#cancel").dblclick()
+    expect(page.locator("#status")).to_contain_text("Cancelled: ")
+    expect(page.locator("#cancel")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert 3 <= len(archive.namelist()) - 1 < 150
+
+
+def test_a_job_that_was_left_can_be_gone_back_to(page: Page, scans: Path, tmp_path: Path) -> None:
+    page.set_input_files("#folder", copies(scans / "cat.jpg", 60, tmp_path))
+    expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
+    open_one(page, scans / "flower.jpg")
+    expect(page.locator("#many")).to_be_hidden()
+    page.get_by_role("link", name="The earlier job goes on").click()
+    expect(page.locator("#many-title")).to_have_text("60 of 60", timeout=30_000)
+    expect(page.locator("#one")).to_be_hidden()
+    expect(page.locator("#earlier")).to_be_hidden()
+
+
+def test_a_late_answer_does_not_come_back_over_what_was_opened_since(page: Page, scans: Path) -> None:
+    page.evaluate("""() => {
+      const decode = HTMLImageElement.prototype.decode;
+      HTMLImageElement.prototype.decode = async function () {
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+        return decode.call(this);
+      };
+    }""")
+    with page.expect_response("**/v1/colorize*"):
+        page.set_input_files("#files", scans / "cat.jpg")
+    page.set_input_files("#files", [scans / "city.jpg", scans / "food.jpg"])
+    expect(page.locator("#many-title")).to_have_text("2 of 2", timeout=30_000)
+    page.wait_for_timeout(3500)
+    expect(page.locator("#one")).to_be_hidden()
+
+
+def test_a_folder_may_be_chosen_and_what_is_no_picture_in_it_is_left(page: Page, scans: Path, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    shutil.copytree(scans, box / "inner")
+    (box / "notes.txt").write_text("of the box")
+    page.set_input_files("#folder", box)
+    expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
+    expect(page.locator("#grid .name").first).to_contain_text("box/inner/")
+
+
+def test_the_whole_way_goes_by_keyboard(page: Page, scans: Path) -> None:
+    open_one(page, scans / "city.jpg")
+    page.locator("#files").focus()
+    names: list[str] = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+        if names[-1] == "cut":
+            for _ in range(10):
+                page.keyboard.press("ArrowRight")
+        if names[-1] == "saturation":
+            page.keyboard.press("Home")
+    assert {"folder", "cut", "categories", "saturation", "download"} <= set(names)
+    assert page.input_value("#cut") == "60"
+    assert page.get_attribute("#cut", "aria-valuetext") == "60% before, 40% after"
+    assert page.input_value("#saturation") == "0"
+    page.locator("#candidates button").nth(2).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#reason")).to_contain_text("As you asked. Painted by: ")
+    assert page.evaluate("document.activeElement.parentElement.id") == "candidates"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_is_accessible_and_fits_in_light_and_dark_on_phones_and_desks(page: Page, scans: Path, scheme: str, width: int) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 800})
+    for files in (scans / "cat.jpg", [scans / "cat.jpg", scans / "broken.jpg"]):
+        page.set_input_files("#files", files)
+        expect(page.locator("#one" if isinstance(files, Path) else "#zip")).to_be_visible()
+        expect(page.locator("#one.busy")).to_have_count(0)
+        serious = [
+            (found["id"], [node["html"] for node in found["nodes"]])
+            for found in Axe().run(page).response["violations"]
+            if found["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_key_is_asked_for_where_one_is_needed(browser: Browser, scans: Path, tmp_path: Path) -> None:
+    secret = add_key(tmp_path / "keys.json", "reader", 60)
+    with serving(tmp_path, keys=tmp_path / "keys.json") as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        expect(page.locator("#access")).to_be_visible()
+        page.set_input_files("#files", scans / "flower.jpg")  # it waits for the key
+        page.fill("#key", secret)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#category")).to_have_text("flower")
+        expect(page.locator("#categories option")).to_have_count(22)
+        page.set_input_files("#files", [scans / "cat.jpg", scans / "city.jpg"])
+        expect(page.locator("#grid li.done")).to_have_count(2, timeout=30_000)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the zip").click()
+        assert zipfile.is_zipfile(download.value.path())
+        address = page.url
+        page.close()
+        page = browser.new_page()  # which knows no key
+        page.goto(address)
+        page.fill("#key", secret)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#grid li.done")).to_have_count(2, timeout=30_000)
+        page.close()

@@ -1,0 +1,134 @@
+"""Jobs through crashes: servers that are killed, on SQLite and on a PostgreSQL that the tests start, and go on."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.serving import Server, free_port, serving, told, wait_until
+
+
+def posted(server: Server, archive: bytes) -> str:
+    answer = httpx2.post(f"{server.address}/v1/jobs", files={"archive": archive}, timeout=60)
+    assert answer.status_code == 202
+    return str(answer.json()["id"])
+
+
+def of_200(pictures: dict[str, bytes]) -> bytes:
+    """An archive of two hundred pictures."""
+    contents = list(pictures.values())
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for index in range(200):
+            archive.writestr(f"{index:03}.jpg", contents[index % len(contents)])
+    return buffer.getvalue()
+
+
+def painted(out: Path) -> dict[str, int]:
+    """Which pictures are finished, and when each was."""
+    return {path.stem: path.stat().st_mtime_ns for path in out.glob("*.done")}
+
+
+def test_a_job_survives_sigkill_anywhere_with_every_picture_once(tmp_path: Path, pictures: dict[str, bytes]) -> None:
+    before: dict[str, int] = {}
+    name, paints = "", 0
+    for share in (0.0, 0.1, 0.5, 0.97):
+        with serving(tmp_path) as server:
+            name = name or posted(server, of_200(pictures))
+            out = tmp_path / "data" / "jobs" / name / "out"
+            wait_until(lambda: len(painted(out)) >= 200 * share)  # noqa: B023
+            paints += counted(server)
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+        now = painted(out)
+        assert before.items() <= now.items()  # what was finished was not painted again
+        before = now
+    with serving(tmp_path) as server:
+        events = told(httpx2.get(f"{server.address}/v1/jobs/{name}/events", timeout=120).text)
+        assert [event["id"] for event in events] == [str(index) for index in range(201)]
+        assert before.items() <= painted(out).items()
+        assert paints + counted(server) <= 200 + 5 * 8  # only what was in hand at each end was lost
+        with zipfile.ZipFile(io.BytesIO(httpx2.get(f"{server.address}/v1/jobs/{name}/result", timeout=60).content)) as archive:
+            assert archive.namelist() == [f"{index:03}.jpg" for index in range(200)] + ["decisions.json"]
+            assert len(json.loads(archive.read("decisions.json"))) == 200
+
+
+def counted(server: Server) -> int:
+    """Pictures of jobs that this process has painted."""
+    text = httpx2.get(f"{server.address}/metrics").text
+    return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("chromaroute_job_pictures_total"))
+
+
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of our own, from Debian's package; it refuses to run as root."""
+    if POSTGRES is None and "TEST_EVERYTHING" not in os.environ:
+        pytest.skip("PostgreSQL is not installed: replicas are not tried")
+    assert POSTGRES is not None
+    folder = Path(tempfile.mkdtemp(prefix="chromaroute-postgres-"))
+    user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    if user:
+        shutil.chown(folder, **user)
+    port = free_port()
+
+    def run(program: str, *arguments: object) -> None:
+        assert POSTGRES is not None
+        subprocess.run([POSTGRES / program, *map(str, arguments)], check=True, capture_output=True, cwd="/", **user)  # type: ignore[call-overload]
+
+    try:
+        run("initdb", "-D", folder / "data", "--auth=trust", "--username=chromaroute")
+        options = f"-p {port} -k {folder} -c fsync=off"
+        run("pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w", "-o", options, "start")
+        yield f"postgresql://chromaroute@127.0.0.1:{port}/postgres"
+    finally:
+        if (folder / "data" / "postmaster.pid").exists():
+            run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def replica(name: str, folder: Path, database: str) -> AbstractContextManager[Server]:
+    """A server that shares the jobs in a folder with others."""
+    (folder / name).mkdir()
+    return serving(folder / name, replica=name, data_dir=folder / "data", database=database)
+
+
+def test_replicas_share_a_job_through_postgresql_and_survive_each_other(
+    postgres: str, tmp_path: Path, pictures: dict[str, bytes]
+) -> None:
+    with replica("one", tmp_path, postgres) as one, replica("two", tmp_path, postgres) as two:
+        name = posted(one, of_200(pictures))
+        out = tmp_path / "data" / "jobs" / name / "out"
+        wait_until(lambda: min(counted(one), counted(two)) >= 5)  # both work on it
+        one.process.send_signal(signal.SIGKILL)
+        one.process.wait()
+        before = painted(out)
+        os.utime(tmp_path / "data" / "replicas" / "one", (0, 0))  # as if a minute had passed without a sign of it
+        answer = httpx2.get(f"{two.address}/v1/jobs/{name}/events", headers={"last-event-id": "9"}, timeout=120)
+        assert [event["id"] for event in told(answer.text)] == [str(index) for index in range(10, 201)]
+        assert before.items() <= painted(out).items()
+        assert len(painted(out)) == 200
+        assert "lost replica one" in two.log.read_text()
+
+
+def test_what_a_replica_leaves_when_it_ends_in_order_goes_on_at_once(
+    postgres: str, tmp_path: Path, pictures: dict[str, bytes]
+) -> None:
+    with replica("four", tmp_path, postgres) as four:
+        with replica("three", tmp_path, postgres) as three:
+            name = posted(three, of_200(pictures))
+            wait_until(lambda: counted(three) >= 5)
+        wait_until(lambda: httpx2.get(f"{four.address}/v1/jobs/{name}").json()["state"] == "finished", 40)
+        assert httpx2.get(f"{four.address}/v1/jobs/{name}").json()["done"] == 200

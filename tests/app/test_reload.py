@@ -1,0 +1,108 @@
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.keys import add_key, revoke_key
+from app.main import create_app
+from app.settings import Settings
+from models.bundle import EVERYDAY
+from models.ensemble import Ensemble
+from models.manifest import MANIFEST
+from tests.serving import serving, wait_until
+
+Encode = Callable[..., bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def cat(photographs: dict[str, Image.Image], encoded: Encode) -> bytes:
+    return encoded(photographs["cat"].convert("L"), "JPEG")
+
+
+def rename(folder: Path, name: str) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["name"] = name
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_new_bundle_is_swapped_in_under_requests_and_a_bad_one_is_refused(
+    folder: Path, cat: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TestClient(create_app(Settings(bundle=folder, jobs=False))) as client, ThreadPoolExecutor(4) as pool:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        inside = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(40)]
+        rename(folder, "newer")
+        answer = client.post("/v1/bundle/reload")
+        assert answer.json()["bundle"].startswith("newer@")
+        answers = [future.result() for future in inside]
+        assert {each.status_code for each in answers} == {200}
+        assert client.post("/v1/colorize", files={"file": cat}).headers["x-chromaroute-bundle"].startswith("newer@")
+        assert 'bundle="newer@' in client.get("/metrics").text
+        assert 'bundle="everyday@' not in client.get("/metrics").text
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ensemble, "paint", lambda *_: 1 / 0)
+            refused = client.post("/v1/bundle/reload")
+            assert (refused.status_code, refused.json()["type"]) == (409, "urn:chromaroute:problem:bad-bundle")
+            assert "cannot run" in refused.json()["detail"]
+        (folder / "general.safetensors").write_bytes(b"cut off")
+        refused = client.post("/v1/bundle/reload")
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:chromaroute:problem:bad-bundle")
+        assert "general.safetensors" in refused.json()["detail"]
+        assert client.get("/v1/bundle").json()["bundle"].startswith("newer@")
+        assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
+
+
+def test_sighup_reads_the_bundle_and_the_keys_again(folder: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    old, new = add_key(keys, "old", 60), add_key(keys, "new", 60)
+    with serving(tmp_path, bundle=folder, keys=keys) as server:
+
+        def seen(secret: str) -> httpx2.Response:
+            return httpx2.get(f"{server.address}/v1/bundle", headers={"authorization": f"Bearer {secret}"})
+
+        assert seen(old).status_code == 200
+        revoke_key(keys, "old")
+        rename(folder, "newer")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: seen(new).json()["bundle"].startswith("newer@"))
+        assert seen(old).status_code == 401
+        (folder / MANIFEST).write_text("{}")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "not reloaded" in server.log.read_text())
+        assert seen(new).json()["bundle"].startswith("newer@")
+
+
+def test_a_link_may_be_turned_to_a_new_bundle(folder: Path, tmp_path: Path, cat: bytes) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    rename(other, "other")
+    link = tmp_path / "current"
+    link.symlink_to(folder)
+    with TestClient(create_app(Settings(bundle=link, jobs=False, expert_bytes=1))) as client:
+        link.unlink()
+        link.symlink_to(other)
+        assert client.post("/v1/colorize?category=dress", files={"file": cat}).status_code == 200  # of the old folder still
+        assert client.post("/v1/bundle/reload").json()["bundle"].startswith("other@")
+
+
+def test_an_expert_that_left_memory_and_changed_on_the_disk_is_a_503(folder: Path, cat: bytes) -> None:
+    with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        assert client.post("/v1/colorize?category=dress", files={"file": cat}).status_code == 200
+        assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
+        (folder / "dress.safetensors").write_bytes(b"another")
+        answer = client.post("/v1/colorize?category=dress", files={"file": cat})
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:chromaroute:problem:experts-changed")
+        assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200

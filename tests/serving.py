@@ -1,0 +1,78 @@
+"""The service as a process, for tests that end it, load it, or look at it from outside."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Server:
+    """A process that serves, by the command that people run."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def memory(self) -> float:
+        """Resident, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, port: int | None = None, **variables: object) -> Iterator[Server]:
+    """A server in a folder, under CHROMAROUTE_* variables; the context ends it, unless it has ended before."""
+    port = port or free_port()
+    settings = {f"CHROMAROUTE_{name.upper()}": str(value) for name, value in variables.items()}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CHROMAROUTE_DRAIN": "0", **settings}
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log)
+    server = Server(f"http://127.0.0.1:{port}", process, folder / "log")
+
+    def ready() -> bool:
+        assert process.poll() is None, server.log.read_text()
+        try:
+            return urllib.request.urlopen(f"{server.address}/readyz").status == 200  # type: ignore[no-any-return]
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    try:
+        wait_until(ready)
+        yield server
+    finally:
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM, -signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+    """Look again and again; a test fails when it does not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def told(text: str) -> list[dict[str, str]]:
+    """The events of a stream."""
+    blocks = [block for block in text.replace("\r", "").split("\n\n") if "data:" in block]
+    return [dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":")) for block in blocks]

@@ -1,0 +1,143 @@
+"""What deploys the service: the image's parts outside an image, the manifests against their schemas, the dashboard's metrics."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app.metrics import Metrics
+from app.settings import Settings
+from tests.serving import ROOT, free_port, serving
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+MANIFESTS = [
+    document
+    for path in sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+    if path.name != "kustomization.yaml"
+    for document in yaml.safe_load_all(path.read_text())
+]
+
+
+def instruction(name: str) -> list[str]:
+    """Every value of an instruction, continued lines joined."""
+    return re.findall(rf"^{name}\s+(.*)$", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_dockerfile_is_without_findings() -> None:
+    done = subprocess.run([Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_has_its_targets_and_ends_in_the_small_one() -> None:
+    assert instruction("FROM")[-1] == "runtime AS cpu"
+    assert "runtime AS gpu" in instruction("FROM")
+    runtime = DOCKERFILE[DOCKERFILE.index("AS runtime") :]
+    assert "pip" not in runtime
+    assert "training" not in re.sub(r"#.*", "", DOCKERFILE)
+    assert [user for user in instruction("USER") if user.isdecimal() and user != "0"] == ["10001"]
+
+
+def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[0] == "*"
+    for copied in " ".join(instruction("COPY")).split():
+        if (ROOT / copied).exists() and copied != "./":
+            assert f"!{copied}" in lines, copied
+
+
+def test_the_settings_of_image_compose_and_manifests_are_ours() -> None:
+    known = {f"CHROMAROUTE_{name.upper()}" for name in Settings.model_fields}
+    text = DOCKERFILE + json.dumps(COMPOSE) + json.dumps(MANIFESTS) + (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
+    used = set(re.findall(r"CHROMAROUTE_[A-Z_]+", text))
+    assert used
+    assert used <= known
+
+
+def test_the_health_check_tells_a_ready_server_from_none(tmp_path: Path) -> None:
+    command = json.loads(re.search(r"HEALTHCHECK .*? CMD (\[.*\])", DOCKERFILE).group(1))  # type: ignore[union-attr]
+    assert "curl" not in command[0]
+    port = free_port()
+    check = [sys.executable, *[part.replace(":8000", f":{port}") for part in command[1:]]]
+    assert subprocess.run(check, capture_output=True).returncode != 0
+    with serving(tmp_path, port=port):
+        assert subprocess.run(check).returncode == 0
+
+
+def test_the_entry_point_refuses_a_network_without_keys_and_serves_with_a_decision(tmp_path: Path) -> None:
+    assert json.loads(instruction("ENTRYPOINT")[0]) == ["chromaroute"]
+    host = json.loads(instruction("CMD")[-1])
+    assert host == ["serve", "--host", "0.0.0.0", "--port", "8000"]
+    command = [sys.executable, "-m", "app.cli", "serve", "--host", "0.0.0.0", "--port", str(free_port())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "CHROMAROUTE_ALLOW_ANONYMOUS=1" in refused.stderr
+    with serving(tmp_path, "--host", "0.0.0.0", allow_anonymous=1, data_dir=tmp_path / "data"):
+        assert (tmp_path / "data" / "jobs").is_dir()
+
+
+def test_nothing_but_data_and_temporary_files_is_written(tmp_path: Path) -> None:
+    variables = dict(shlex.split(part)[0].split("=", 1) for part in " ".join(instruction("ENV")).split() if "=" in part)
+    assert variables["CHROMAROUTE_DATA_DIR"] == "/data"
+    assert variables["PYTHONDONTWRITEBYTECODE"] == "1"
+    work = tmp_path / "work"
+    work.mkdir()
+    with serving(work, data_dir=tmp_path / "data"):
+        pass
+    assert [path.name for path in work.iterdir()] == ["log"]
+
+
+def test_compose_starts_the_api_with_what_watches_it_and_postgresql_behind_a_profile() -> None:
+    services = COMPOSE["services"]
+    assert set(services) == {"api", "prometheus", "grafana", "postgres"}
+    assert services["postgres"]["profiles"] == ["postgres"]
+    assert services["api"]["read_only"] is True
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+    assert all(re.search(r":v?\d", service.get("image", ":1")) for service in services.values())
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: f"{manifest['kind']}")
+def test_manifests_follow_the_schemas_of_kubernetes(manifest: dict[str, object]) -> None:
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(manifest, version, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):  # it would tell
+        kubernetes_validate.validate({**manifest, "specification": {}}, version, strict=True)
+
+
+def test_the_deployment_probes_limits_and_scales_by_what_there_is() -> None:
+    found = {manifest["kind"]: manifest for manifest in MANIFESTS}
+    container = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["readinessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["resources"]["limits"]["memory"]
+    metric = found["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert f"{metric} " in Metrics().text().decode()
+    listed = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "kustomization.yaml").read_text())["resources"]
+    assert {path.name for path in (ROOT / "deploy" / "kubernetes").glob("*.yaml")} == {*listed, "kustomization.yaml"}
+
+
+def test_the_dashboard_draws_metrics_that_exist() -> None:
+    exported = set(re.findall(r"^# TYPE (\S+)", Metrics().text().decode(), re.MULTILINE))
+    exported |= {f"{name}_{part}" for name in set(exported) for part in ("bucket", "sum", "count")}
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "chromaroute.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(expressions) >= 10
+    for expression in expressions:
+        used = set(re.findall(r"\b(?:chromaroute|process)_\w+", expression))
+        assert used
+        assert used <= exported, expression
+    text = (ROOT / "deploy" / "prometheus.yml").read_text()
+    assert yaml.safe_load(text)["scrape_configs"][0]["static_configs"][0]["targets"] == ["api:8000"]
