@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from models.lab import srgb_to_lab
 
 NEIGHBOURS = 5  # of the soft encoding
-SIGMA = 5.0  # of its Gaussian, in ab units
+SIGMA = 5.0  # of its Gaussian and of that of the prior, in ab units
 _REACH = 110  # the ab plane is tabulated over [-110, 110]
 _DOUBT = 400.0  # ab units squared: a spread of 20, at which a `mute` of 1 scales chroma by 1/e
 
@@ -61,10 +61,13 @@ class AbBins(nn.Module):
     def rebalancing(self, prior: Tensor, strength: float = 0.5, smoothing: float = 0.5) -> Tensor:
         """Loss weights `(k,)` that favour rare colours, of mean 1 under the prior `(k,)`.
 
-        Section 2.2's weights `1 / ((1 - smoothing) p + smoothing / k)`, raised to `strength`: 1 is as published, 0 is none.
+        Section 2.2's weights `1 / ((1 - smoothing) p + smoothing / k)`, with p the prior smoothed by a Gaussian of 5 ab units,
+        raised to `strength`: 1 is as published, 0 is none.
         """
         prior = prior / prior.sum()
-        weight = ((1 - smoothing) * prior + smoothing / len(prior)) ** -strength
+        near = torch.exp(-torch.cdist(self.centres, self.centres).square() / (2 * SIGMA**2)).to(prior)
+        smooth = (near / near.sum(dim=0)) @ prior
+        weight = ((1 - smoothing) * smooth + smoothing / len(prior)) ** -strength
         return weight / (prior * weight).sum()
 
     def annealed_mean(self, logits: Tensor, temperature: float = 0.38) -> Tensor:
@@ -100,4 +103,5 @@ class AbBins(nn.Module):
 
 
 def _expectation(p: Tensor, values: Tensor) -> Tensor:
-    return torch.einsum("nkhw,kc->nchw", p, values)
+    with torch.autocast(p.device.type, enabled=False):  # half precision would shift colours
+        return torch.einsum("nkhw,kc->nchw", p.float(), values)

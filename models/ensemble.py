@@ -191,7 +191,7 @@ class Ensemble:
     def _expert(self, name: str, views: Views) -> Tensor:
         card, expert = self.bundle.manifest.experts[name], self.runtime.place(self.bundle.experts[name])
         if isinstance(expert, TapColorizer) and card.trunk is not None:
-            return expert.decode(views.taps(card.trunk)).float()
+            return expert.decode(views.taps(card.trunk), views.lightness(card.working_size, expert.stride)).float()
         ab: Tensor = expert(views.lightness(card.working_size, expert.stride))
         return ab.float()
 

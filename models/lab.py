@@ -1,4 +1,4 @@
-"""sRGB <-> CIELAB under D65, and the BT.601 luma that stands for the grey of a picture; on tensors.
+"""sRGB <-> CIELAB under D65 and <-> YUV, and the BT.601 luma that stands for the grey of a picture; on tensors.
 
 Layout everywhere: channels in dimension 1. RGB and luma in [0, 1], gamma-encoded; L in [0, 100]; a and b in CIELAB units, which
 sRGB keeps within [-108, 99].
@@ -13,6 +13,7 @@ _XYZ_FROM_RGB = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.072
 _RGB_FROM_XYZ = ((3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560), (0.0556434, -0.2040259, 1.0572252))
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
+_U_RANGE, _V_RANGE = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -46,9 +47,24 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
     return _gamma(_mix(xyz * white, _RGB_FROM_XYZ).clamp(0, 1))
 
 
+def srgb_to_uv(rgb: Tensor) -> Tensor:
+    """U and V `(n,2,h,w)` in [-0.5, 0.5] of an RGB picture `(n,3,h,w)` in [0, 1]: BT.601, both scaled to that range."""
+    red, _, blue = rgb.unbind(1)
+    y = luma(rgb)[:, 0]
+    return torch.stack(((blue - y) / _U_RANGE, (red - y) / _V_RANGE), dim=1)
+
+
+def yuv_to_srgb(y: Tensor, uv: Tensor) -> Tensor:
+    """RGB `(n,3,h,w)` in [0, 1] of luma `(n,1,h,w)` and the U and V of `srgb_to_uv`; clipped channel by channel."""
+    blue, red = y[:, 0] + uv[:, 0] * _U_RANGE, y[:, 0] + uv[:, 1] * _V_RANGE
+    green = (y[:, 0] - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
+    return torch.stack((red, green, blue), dim=1).clamp(0, 1)
+
+
 def _mix(channels: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     weights = torch.tensor(matrix, dtype=channels.dtype, device=channels.device)
-    return torch.einsum("oc,nchw->nohw", weights, channels)
+    with torch.autocast(channels.device.type, enabled=False):  # colours are not to be computed in half precision
+        return torch.einsum("oc,nchw->nohw", weights, channels)
 
 
 def _linear(encoded: Tensor) -> Tensor:

@@ -44,8 +44,47 @@ class TapColorizer(Colorizer):
         return self._shared[0]
 
     @abstractmethod
-    def decode(self, taps: Taps) -> Tensor:
-        """Chrominance ab `(n,2,h',w')` in CIELAB units from the trunk's taps of a picture."""
+    def decode(self, taps: Taps, L: Tensor) -> Tensor:
+        """Chrominance ab `(n,2,h',w')` in CIELAB units from the trunk's taps of a picture, and its lightness."""
 
     def forward(self, L: Tensor) -> Tensor:
-        return self.decode(self.trunk(L))
+        return self.decode(self.trunk(L), L)
+
+
+class Regressor(Colorizer):
+    """A colorizer that predicts chrominance itself, on a scale of its own; the papers take their losses on that scale.
+
+    The scale is `ab / ab_scale + ab_offset`, unless a family says otherwise.
+    """
+
+    ab_scale = 128.0
+    ab_offset = 0.0
+
+    @abstractmethod
+    def predict(self, L: Tensor) -> Tensor:
+        """Chrominance `(n,2,h',w')` on the family's scale, for lightness `(n,1,h,w)` in [0, 100]."""
+
+    def scaled(self, L: Tensor, ab: Tensor) -> Tensor:
+        """True ab `(n,2,h,w)` in CIELAB units on the family's scale."""
+        return ab / self.ab_scale + self.ab_offset
+
+    def unscaled(self, L: Tensor, predicted: Tensor) -> Tensor:
+        """What `predict` gave, in CIELAB units."""
+        return (predicted.float() - self.ab_offset) * self.ab_scale
+
+    def forward(self, L: Tensor) -> Tensor:
+        return self.unscaled(L, self.predict(L))
+
+
+class TapRegressor(TapColorizer, Regressor):
+    """A regressor on a trunk's taps."""
+
+    @abstractmethod
+    def read(self, taps: Taps, L: Tensor) -> Tensor:
+        """As `predict`, from the taps."""
+
+    def predict(self, L: Tensor) -> Tensor:
+        return self.read(self.trunk(L), L)
+
+    def decode(self, taps: Taps, L: Tensor) -> Tensor:
+        return self.unscaled(L, self.read(taps, L))

@@ -8,9 +8,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from models.colorizers.base import Colorizer
-
-AB_SCALE = 128.0
+from models.colorizers.base import Regressor
 
 LAYERS: tuple[tuple[int, int], ...] = (
     # (channels out, stride), in the table's order
@@ -18,7 +16,7 @@ LAYERS: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 
 
-class StridedCnn(Colorizer):
+class StridedCnn(Regressor):
     """ab has the size of L, whose sides must be multiples of 8."""
 
     stride = 8
@@ -35,5 +33,5 @@ class StridedCnn(Colorizer):
         layers += [nn.Conv2d(32, 2, 3, padding=1), nn.Tanh(), nn.Upsample(scale_factor=2)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, L: Tensor) -> Tensor:
-        return cast(Tensor, self.layers(L / 100)) * AB_SCALE
+    def predict(self, L: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(L / 100))

@@ -57,7 +57,7 @@ class VggExpert(TapColorizer):
         fine: Tensor = self.up4(x, taps[4])
         return fine
 
-    def decode(self, taps: Taps) -> Tensor:
+    def decode(self, taps: Taps, L: Tensor) -> Tensor:
         logits = self.logits(self.features(taps)).float()
         ab = self.saturation * self.bins.annealed_mean(logits, self.temperature)
         return ab * self.bins.certainty(logits, self.mute) if self.mute else ab

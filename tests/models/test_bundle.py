@@ -105,7 +105,7 @@ def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
         (lambda m: m["router"].update(trunk="oak"), "the trunk 'oak'"),
         (lambda m: m["router"].update(threshold=2), "router.threshold"),
         (lambda m: m["experts"]["general"].update(file="../../etc/passwd.safetensors"), "experts.general.file"),
-        (lambda m: m["experts"]["general"].update(family="zhang"), "no family 'zhang': give one of vgg_expert"),
+        (lambda m: m["experts"]["general"].update(family="crayon"), "no family 'crayon': give one of vgg_expert"),
         (lambda m: m["experts"]["general"].update(arguments={"depth": 3}), "expert general.*depth"),
         (lambda m: m["experts"]["general"].update(trunk=None), "needs a trunk"),
         (lambda m: m["router"].update(family="resnet"), "no classifier 'resnet'"),

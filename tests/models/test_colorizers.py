@@ -71,7 +71,7 @@ def test_a_tap_colorizer_paints_the_same_from_taps_as_from_lightness() -> None:
     expert = VggExpert(trunk).eval()
     L = torch.rand(1, 1, 64, 96) * 100
     with torch.inference_mode():
-        assert torch.equal(expert(L), expert.decode(trunk(L)))
+        assert torch.equal(expert(L), expert.decode(trunk(L), L))
 
 
 def test_saturation_and_read_out_are_part_of_an_expert() -> None:
@@ -84,11 +84,15 @@ def test_saturation_and_read_out_are_part_of_an_expert() -> None:
     assert isinstance(plain.bins, AbBins)
 
 
-def test_noise_is_pix2pix_dropout_kept_on() -> None:
-    generator = Pix2Pix(width=8, depth=5, noise=True).eval()
-    L = torch.rand(1, 1, 64, 64) * 100
+def test_noise_is_pix2pix_dropout_kept_on_and_the_same_for_every_picture() -> None:
+    torch.manual_seed(0)
+    generator = Pix2Pix(width=8, depth=5).eval()
+    L = torch.rand(2, 1, 64, 64) * 100
     with torch.inference_mode():
-        assert not torch.equal(generator(L), generator(L))
+        noisy = generator(L)
+        assert torch.allclose(noisy[1:], generator(L[1:]), atol=1e-4)
+        generator.noise = False
+        assert not torch.allclose(noisy, generator(L), atol=1)
     with pytest.raises(ValueError, match="depth is 9: give 4 to 8"):
         Pix2Pix(depth=9)
 
