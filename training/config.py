@@ -1,15 +1,14 @@
-"""A recipe: the TOML file that an experiment is. Unknown keys are refused, and `--set a.b=c` changes known ones."""
+"""What a recipe may say: the sections of the TOML file that an experiment is. Unknown keys are refused."""
 
-import tomllib
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import ChromarouteError
 
-Kind = TypeVar("Kind", bound=BaseModel)
+Share = Annotated[float, Field(gt=0, le=1)]
+Side = Annotated[int, Field(gt=0, le=1024, description="in pixels")]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class RecipeError(ChromarouteError):
@@ -23,12 +22,17 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which entries of the manifest are trained on. `tiny` joins Tiny ImageNet's pictures, for breadth."""
+    """Which entries of the manifest are trained on. `tiny` joins Tiny ImageNet's pictures, for breadth.
+
+    `groups` joins categories into classes of another name, and leaves the others out: paper 004's three are made so.
+    """
 
     sets: tuple[str, ...] = ("photos", "extra")
     validation_sets: tuple[str, ...] = ("photos",)
-    size: int = Field(160, ge=32, description="side of the stored squares, in pixels")
+    size: int = Field(160, ge=32, le=1024, description="side of the stored squares, in pixels")
     limit: int = Field(0, ge=0, description="at most so many pictures, 0 for all; for smoke runs")
+    groups: dict[str, tuple[str, ...]] = {}
+    vary: Literal["everything", "flips_and_rotations", "flips", "nothing"] = "everything"
     tiny_every: int = Field(0, ge=0, description="every so many steps one of tiny pictures; 0 for none")
 
 
@@ -37,13 +41,20 @@ class Schedule(Section):
 
     steps: int = Field(gt=0)
     batch: int = Field(64, gt=0)
-    sizes: tuple[tuple[float, int], ...] = ((1.0, 128),)
+    sizes: tuple[tuple[Share, Side], ...] = Field(((1.0, 128),), min_length=1)
+    optimiser: Literal["adamw", "adam", "adadelta"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    pace: Literal["cosine", "constant"] = "cosine"
     warmup: int = Field(200, ge=0)
     weight_decay: float = Field(0.02, ge=0)
-    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of the weights")
+    clip: float = Field(5.0, ge=0, description="greatest norm of the gradients; 0 for none")
+    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
     validate_every: int = Field(500, gt=0)
-    validation_size: int = Field(128, gt=0)
+    keep: Literal["best", "last"] = Field("best", description="the validation of the highest score, or the last one")
+    snapshot_every: int = Field(0, ge=0, description="keep the weights every so many steps; 0 for never")
+    validation_size: Side = 128
+    validation_pictures: int = Field(0, ge=0, description="at most so many, spread evenly; 0 for all")
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
     def check_sizes(self, stride: int) -> None:
@@ -78,11 +89,50 @@ class Expert(Section):
 
 
 class Regression(Section):
-    """Squared error on ab, any family that reads L: papers 001 and 003."""
+    """Squared error on the scale of any family that predicts chrominance itself: all five papers have one.
+
+    `trunk` and `weights` are of the frozen trunk that some families read: `weights` is *imagenet* (torchvision's), *everyday* (the
+    compact trunk of the embedded bundle) or a file.
+    """
 
     kind: Literal["regression"]
     family: str = "strided_cnn"
     arguments: dict[str, Any] = {}
+    trunk: str = "vgg16"
+    weights: str = "imagenet"
+
+
+class Bins(Section):
+    """Cross-entropy over ab bins, with or without rebalancing of rare colours; paper 002.
+
+    `encoder` is a run of the task `naming` whose backbone is *zhang*: its blocks are taken over, and trained on.
+    """
+
+    kind: Literal["bins"]
+    arguments: dict[str, Any] = {}
+    rebalance: float = Field(0.0, ge=0, le=1, description="strength of the rebalancing of rare colours; 1 as published")
+    encoder: str = ""
+
+
+class Combined(Section):
+    """Painting and naming by one network, with squared error plus cross-entropy / 200; paper 000."""
+
+    kind: Literal["combined"]
+    build: Literal["basic", "dropout", "residual"] = "basic"
+    size: int = Field(128, gt=0, description="what the global features read; the side of the training pictures")
+    naming: float = Field(1 / 200, ge=0)
+
+
+class Naming(Section):
+    """A classifier of grey or of coloured pictures: papers 000 (its branch alone), 002 (the judge) and 003 (three backbones)."""
+
+    kind: Literal["naming"]
+    backbone: Literal["vgg19", "resnet50", "inception", "compact", "zhang", "iizuka", "vgg_small"] = "vgg19"
+    arguments: dict[str, Any] = {}
+    weights: str = Field("", description="imagenet, everyday or a file; empty: from nothing")
+    frozen: bool = Field(False, description="train nothing but the new layers on top")
+    dropout: float = Field(0.5, ge=0, lt=1)
+    reads: Literal["grey", "colour"] = "grey"
 
 
 class Adversarial(Section):
@@ -95,13 +145,16 @@ class Adversarial(Section):
 
 
 class Recipe(Section):
-    """One run, or, with `each`, one run for every category of the data."""
+    """One run, or, with `each`, one run for every category of the data.
 
-    name: str = ""
-    seed: int = 0
+    A file may begin from another one: `like = "NAME"` takes everything from that recipe that it does not say itself.
+    """
+
+    name: str = Field("", pattern=r"^[\w.-]*$", description="of the run's folder")
+    seed: int = Field(0, ge=0)
     each: bool = False
     categories: tuple[str, ...] = Field((), description="only these categories; all where it is empty")
-    task: Annotated[Joint | Expert | Regression | Adversarial, Field(discriminator="kind")]
+    task: Annotated[Joint | Expert | Regression | Bins | Combined | Naming | Adversarial, Field(discriminator="kind")]
     data: Data = Data()
     schedule: Schedule
 
@@ -132,76 +185,11 @@ class BundleRecipe(Section):
     description: str
     licence: str
     sources: str = ""
-    base: str = Field(description="the joint run: trunk, general expert and head")
+    base: str = Field("", description="the joint run: trunk, general expert and head; may be empty with the router imagenet")
     experts: str = Field("", description="the run with one expert a category")
+    general: str = Field("", description="the run that paints the fallback; where it is empty, the base's own decoder does")
+    keep_all: bool = Field(False, description="keep every expert, also those that are no better than the general one")
     router: OwnRouter | ImageNetRouter = Field(OwnRouter(), discriminator="classifier")
     working_size: int = Field(128, gt=0)
     least_chroma: float = Field(0.8, ge=0, description="of the truth's, where an expert can have it")
     data: Data = Data()
-
-
-def load_recipe(name: str, changes: tuple[str, ...] = (), smoke: bool = False) -> Recipe:
-    """The recipe of that name in `training/recipes`, or the TOML file at that path.
-
-    `changes` are `a.b=value` with a TOML value; `smoke` shrinks the run to seconds.
-
-    Raises:
-        RecipeError: there is no such recipe, it is no TOML, or a key or a value in it is not valid.
-    """
-    return _load(Recipe, name, changes, _SMOKE if smoke else {})
-
-
-def load_bundle_recipe(name: str, changes: tuple[str, ...] = (), smoke: bool = False) -> BundleRecipe:
-    """As `load_recipe`, for what `publish` takes."""
-    return _load(BundleRecipe, name, changes, {"data": _SMOKE["data"]} if smoke else {})
-
-
-_SMOKE: dict[str, Any] = {
-    "schedule": {
-        "steps": 4, "batch": 4, "validate_every": 2, "sizes": [[1.0, 128]], "warmup": 1,
-    },
-    "data": {"limit": 48},
-}  # fmt: skip
-
-
-def _load(kind: type[Kind], name: str, changes: tuple[str, ...], shrink: dict[str, Any]) -> Kind:
-    path = Path(name)
-    shipped = resources.files("training") / "recipes" / f"{name}.toml"
-    try:
-        text = path.read_text() if path.suffix == ".toml" else shipped.read_text()
-        values = tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise RecipeError(f"there is no recipe {name!r}: give a .toml file or one of {', '.join(recipe_names())}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"the recipe {name!r} is not valid TOML: {error}.") from error
-    values.setdefault("name", path.stem)
-    for section, entries in shrink.items():
-        values[section] = values.get(section, {}) | entries if isinstance(entries, dict) else entries
-    for change in changes:
-        _apply(values, change)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise RecipeError(f"the recipe {name!r} is not valid: {problems}.") from error
-
-
-def recipe_names() -> list[str]:
-    """The recipes that come with the project."""
-    folder = resources.files("training") / "recipes"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
-def _apply(values: dict[str, Any], change: str) -> None:
-    keys, separator, value = change.partition("=")
-    *sections, last = keys.strip().split(".")
-    if not separator or not last:
-        raise RecipeError(f"--set {change!r} is not understood: write a.b=value.")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"--set {change!r} is not understood: {section!r} is a value and has nothing under it.")
-    try:
-        values[last] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[last] = value

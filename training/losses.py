@@ -1,10 +1,11 @@
-"""Losses on chrominance. All take ab in CIELAB units and mean over pixels and pictures."""
+"""Losses on chrominance. All mean over pixels and pictures."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.ab_bins import AbBins
+from models.colorizers.base import Regressor
 from models.colorizers.vgg_expert import VggExpert
 from models.vgg import Taps
 from training.data.batches import plain_batches
@@ -33,14 +34,19 @@ def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor)
     return -(weights[index[:, 0]] * log_likelihood).mean()
 
 
-def ab_squared_error(predicted: Tensor, ab: Tensor) -> Tensor:
-    """Mean squared error of ab, in units of 128 squared: papers 001 and 003."""
-    return F.mse_loss(predicted / 128, ab / 128)
+def scaled_truth(network: Regressor, predicted: Tensor, L: Tensor, ab: Tensor) -> Tensor:
+    """True ab on the scale and at the resolution of what a regressor predicted."""
+    return F.interpolate(network.scaled(L, ab), predicted.shape[-2:], mode="area")
+
+
+def channel_accuracy(predicted: Tensor, truth: Tensor) -> Tensor:
+    """The share of places where the larger of the two channels is the right one: what Keras calls accuracy in paper 001's plots."""
+    return (predicted.argmax(dim=1) == truth.argmax(dim=1)).float().mean()
 
 
 def rebalancing_weights(bins: AbBins, pack: Pack, strength: float) -> Tensor:
     """Loss weights `(k,)` of the bins from the colours of up to 4000 pictures of a pack; `strength` 1 is as published."""
     counts = torch.zeros(len(bins))
-    for batch in plain_batches(pack.spread(4000), 100, 128):
+    for batch in plain_batches(pack.spread(4000), 100, min(128, pack.side)):
         counts += bins.quantise(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))
     return bins.rebalancing(counts, strength)

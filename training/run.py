@@ -1,150 +1,148 @@
-"""From a recipe to its runs: gather the pictures, build the task, fit it in a folder of its own."""
+"""From a recipe to its runs: one, or one for each category, in sequence or side by side; a failed one leaves the others alone."""
 
-from collections import Counter
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import torch
+from rich.console import Console
 
-from models.runtime import Runtime
+from models.errors import ChromarouteError
 from training.checkpoints import file_digest
-from training.config import Adversarial, Data, Expert, Joint, Recipe, RecipeError
-from training.data.manifest import UNSEEN, DataError, Entry, digest, read_manifest
-from training.data.packs import Pack, load_pack
+from training.config import Bins, Combined, Expert, Naming, Recipe, RecipeError
+from training.data.manifest import DataError
 from training.fit import BEST, fit
-from training.tasks.adversarial import AdversarialTask
-from training.tasks.base import Task
-from training.tasks.expert import ExpertTask
-from training.tasks.joint import TINY_SIZE, JointTask
-from training.tasks.regression import RegressionTask
-
-GENERAL = "general"  # the category of pictures that fit no other: it trains the fallback, and is the router's *unmapped*
+from training.lock import held
+from training.material import GENERAL, Material
+from training.summary import write_summary
+from training.tasks.build import build_task
+from training.team import Team, alone
 
 
 @dataclass(frozen=True)
-class Material:
-    """The pictures that a recipe asks for, out of a manifest; packs are kept beside it."""
+class Outcome:
+    """How a run ended: with its best scores, or with what went wrong."""
 
-    data: Data
-    manifest: Path
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """All entries of the manifest."""
-        return read_manifest(self.manifest)
-
-    @cached_property
-    def categories(self) -> tuple[str, ...]:
-        """The categories of the training pictures in alphabetical order, *general* last and always among them."""
-        found = {entry.category for entry in select(self.entries, self.data.sets, "train")}
-        return (*sorted(found - {GENERAL}), GENERAL)
-
-    @cached_property
-    def train(self) -> Pack:
-        """Training pictures of the recipe's sets."""
-        return self._pack(self.data.sets, "train", self.categories, self.data.size)
-
-    @cached_property
-    def val(self) -> Pack:
-        """Validation pictures."""
-        return self._pack(self.data.validation_sets, "val", self.categories, self.data.size)
-
-    @cached_property
-    def tiny(self) -> Pack | None:
-        """Tiny ImageNet's pictures, if the recipe wants any."""
-        if not self.data.tiny_every:
-            return None
-        found = sorted({entry.category for entry in select(self.entries, ("tiny",), "train")})
-        return self._pack(("tiny",), "train", tuple(found), TINY_SIZE)
-
-    @cached_property
-    def digest(self) -> str:
-        """The name of everything that is trained on, the pictures of `tiny` included."""
-        sets = (*self.data.sets, *(("tiny",) if self.data.tiny_every else ()))
-        return digest(select(self.entries, sets, "train", self.data.limit))
-
-    def of(self, pack: Pack, category: str) -> Pack:
-        """The pictures of one category; all of them for *general*, which paints anything.
-
-        Raises:
-            DataError: there are none.
-        """
-        if category == GENERAL:
-            return pack
-        chosen = pack.pick((pack.labels == self.categories.index(category)).nonzero()[0])
-        if not len(chosen):
-            raise DataError(f"there are no pictures of {category!r} in a split that is needed: check the manifest.")
-        return chosen
-
-    def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...], size: int) -> Pack:
-        entries = select(self.entries, sets, split, self.data.limit)
-        if kept_out := sorted({entry.category for entry in entries} & UNSEEN):
-            raise DataError(f"{', '.join(kept_out)} stay out of all training, and are in the split {split!r}: prepare again.")
-        return load_pack(entries, categories, size, self.manifest.parent / "packs")
+    name: str
+    scores: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
-def select(entries: list[Entry], sets: tuple[str, ...], split: str, limit: int = 0) -> list[Entry]:
-    """The entries of these sets (all sets if none is given) and this split; at most `limit`, taken in turn from each category."""
-    chosen = [entry for entry in entries if entry.split == split and (entry.set in sets or not sets)]
-    if not 0 < limit < len(chosen):
-        return chosen
-    turns: Counter[str] = Counter()
-    ranked = []
-    for entry in chosen:
-        ranked.append((turns[entry.category], entry.category, entry.sha256, entry))
-        turns[entry.category] += 1
-    return [entry for *_, entry in sorted(ranked, key=lambda item: item[:3])[:limit]]
-
-
-def run(recipe: Recipe, manifest: Path, runs: Path, device: str = "cpu") -> Iterator[tuple[str, dict[str, float]]]:
-    """Train what the recipe asks for; yields each run's name under `runs` and its best scores.
+def run(recipe: Recipe, manifest: Path, runs: Path, team: Team | None = None, restart: bool = False) -> Iterator[Outcome]:
+    """Train what the recipe asks for; yields each run when it has ended.
 
     With `each`, there is a run `NAME/CATEGORY` for every category, else one called `NAME`. Runs that were finished are not
-    trained again, and one that was interrupted goes on.
+    trained again, and one that was interrupted goes on; with `restart`, what is there is moved aside and all begin anew. Of several
+    categories a failed one is an outcome with a problem, and the others are trained all the same.
 
     Raises:
-        RecipeError, DataError, CheckpointError, OptionError: the recipe cannot be followed; the message says why.
+        RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
     """
-    place = torch_device(device)
+    team = team or alone()
     material = Material(recipe.data, manifest)
     if not recipe.each:
-        yield recipe.name, _fit(recipe, material, GENERAL, runs, recipe.name, place)
+        yield Outcome(recipe.name, _fit(recipe, material, GENERAL, runs, recipe.name, team, restart))
         return
+    for category in wanted_categories(recipe, material):
+        name = f"{recipe.name}/{category}"
+        try:
+            outcome = Outcome(name, _fit(recipe, material, category, runs, name, team, restart))
+        except Exception as error:  # whatever it was, the other categories are not to suffer from it
+            if team.size > 1:  # the other processes of the team would wait for this one for ever
+                raise
+            if not isinstance(error, ChromarouteError):
+                Console(stderr=True).print_exception()
+            outcome = Outcome(name, problem=str(error) or repr(error))
+        yield outcome
+
+
+def side_by_side(command: list[str], recipe: Recipe, manifest: Path, console: Console, count: int) -> Iterator[Outcome]:
+    """As `run` with `each`, `count` categories at a time, each in a process of its own with its share of the cores.
+
+    `command` are the arguments of `chromaroute-train` that train the recipe; what the processes print is passed on.
+
+    Raises:
+        RecipeError: the recipe trains one network, or its categories are not in the data, or torchrun shares the work already.
+        DataError: the data have no categories.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("--parallel and torchrun share the work in different ways: use one of them.")
+    if not recipe.each:
+        raise RecipeError(f"the recipe {recipe.name} trains one network: only recipes with `each = true` go side by side.")
+    material = Material(recipe.data, manifest)
+    wanted = wanted_categories(recipe, material)
+    _ = material.train, material.val  # made once, and not by every process
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
+    children: list[subprocess.Popen[str]] = []
+
+    def train(category: str) -> Outcome:
+        name, last = f"{recipe.name}/{category}", ""
+        arguments = [sys.executable, "-m", "training", *command, "--set", f"categories=[{json.dumps(category)}]"]
+        with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+            children.append(child)
+            assert child.stdout is not None
+            for text in child.stdout:
+                if text.strip():
+                    last = text.strip()
+                    console.print(last, markup=False, highlight=False)
+        return Outcome(name) if child.returncode == 0 else Outcome(name, problem=last)
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        for future in as_completed([pool.submit(train, category) for category in wanted]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in children:  # those that are left when we are told to stop
+            child.terminate()
+
+
+def wanted_categories(recipe: Recipe, material: Material) -> tuple[str, ...]:
+    """The categories that a recipe trains a network for: those that it names, or all but *general*.
+
+    Raises:
+        RecipeError: one of those that it names is not in the data.
+        DataError: the data have no categories.
+    """
     wanted = recipe.categories or material.categories[:-1]
+    if not wanted:
+        there = ", ".join(sorted({entry.set for entry in material.entries}))
+        raise DataError(
+            f"{material.manifest} has no training pictures in the sets {', '.join(material.data.sets)}; it has {there}."
+        )
     if strangers := sorted(set(wanted) - set(material.categories)):
         raise RecipeError(
             f"the recipe's categories {strangers} are not in the data: give some of {', '.join(material.categories)}."
         )
-    for category in wanted:
-        name = f"{recipe.name}/{category}"
-        yield name, _fit(recipe, material, category, runs, name, place)
+    return wanted
 
 
-def torch_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        OptionError: this torch cannot use it.
-    """
-    return torch.device(Runtime(name).device)
-
-
-def _fit(recipe: Recipe, material: Material, category: str, runs: Path, name: str, device: torch.device) -> dict[str, float]:
-    origin = {"recipe": recipe.model_dump(mode="json", exclude={"categories"}), "data": material.digest}
+def _fit(recipe: Recipe, material: Material, category: str, runs: Path, name: str, team: Team, restart: bool) -> dict[str, Any]:
+    origin = {
+        "recipe": recipe.model_dump(mode="json", exclude={"categories"}),
+        "data": material.digest,
+        "validation": material.validation_digest,
+    }
     if isinstance(recipe.task, Expert):
         origin["base"] = file_digest(runs / recipe.task.base / BEST)
-    return fit(_task(recipe, material, category, runs, device), recipe.schedule, recipe.seed, runs / name, origin)
-
-
-def _task(recipe: Recipe, material: Material, category: str, runs: Path, device: torch.device) -> Task:
-    options = recipe.task
-    if isinstance(options, Joint):
-        return JointTask(recipe, material.train, material.val, material.tiny, device)
-    own, val = material.of(material.train, category), material.of(material.val, category)
-    if isinstance(options, Expert):
-        return ExpertTask(recipe, category, own, material.train, val, runs / options.base / BEST, device)
-    if isinstance(options, Adversarial):
-        return AdversarialTask(recipe, category, own, val, device)
-    return RegressionTask(recipe, category, own, val, device)
+    if isinstance(recipe.task, Bins) and recipe.task.encoder:
+        origin["base"] = file_digest(runs / recipe.task.encoder / BEST)
+    folder = runs / name
+    task = build_task(recipe, material, category, runs, team)
+    if restart and team.rank == 0 and folder.exists():
+        aside = folder.with_name(f".{folder.name}.{datetime.now():%Y%m%d-%H%M%S-%f}")
+        folder.rename(aside)
+        print(f"{name}: the run that was there is now {aside}")
+    team.wait()
+    with held(folder, team):
+        scores = fit(task, recipe.schedule, recipe.seed, folder, origin, team)
+        if team.rank == 0:
+            write_summary(folder, recipe, material, None if isinstance(recipe.task, (Combined, Naming)) else category, team)
+    return scores

@@ -13,7 +13,7 @@ from training.data.batches import plain_batches, training_batch
 from training.data.manifest import UNSEEN, DataError, digest, read_manifest, read_pictures, split_by_content, write_manifest
 from training.data.packs import lab_bytes, load_pack
 from training.data.prepare import prepare
-from training.run import Material, select
+from training.material import Material, select
 
 
 def test_a_folder_of_categories_becomes_a_manifest(category_folders: Path, tmp_path: Path) -> None:

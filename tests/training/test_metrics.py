@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 
 from models.ab_bins import AbBins, srgb_cells
-from training.calibration import choose_temperature, choose_threshold, delta_e94, pays
 from training.evaluation import metrics
 from training.losses import bin_cross_entropy
+from training.publishing.calibration import choose_temperature, choose_threshold, delta_e94, pays
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:

@@ -27,25 +27,41 @@ class Batch:
         """The same batch on a device."""
         return replace(self, L=self.L.to(device), ab=self.ab.to(device), labels=self.labels.to(device))
 
+    def pick(self, rows: slice) -> "Batch":
+        """Some of the pictures."""
+        return replace(self, L=self.L[rows], ab=self.ab[rows], labels=self.labels[rows])
 
-def training_batch(pack: Pack, step: int, count: int, size: int, seed: int) -> Batch:
-    """`count` pictures in the order of the epoch's shuffle, cropped, stretched, flipped, and varied in sharpness and tone."""
+
+def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, vary: str = "everything") -> Batch:
+    """`count` pictures in the order of the epoch's shuffle, varied as `Data.vary` says.
+
+    *everything* crops, stretches and flips, and varies sharpness and tone; *flips_and_rotations* flips both ways and turns by
+    quarters; *flips* mirrors; *nothing* takes the pictures as they are.
+    """
     rng = np.random.default_rng((seed, step))
     order = _order(len(pack), step * count, count, seed)
-    lab = _crops(pack, order, rng)
+    everything = vary == "everything"
+    lab = _crops(pack, order, rng) if everything else torch.from_numpy(pack.rows(order)).float()
     lab = F.interpolate(lab, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    flipped = torch.from_numpy(rng.random(count) < 0.5)
-    lab[flipped] = lab[flipped].flip(-1)
-    L = _soften(lab[:, :1] / L_SCALE, rng)
-    return Batch(_retone(L, rng), lab[:, 1:] - 128, torch.from_numpy(pack.labels[order]))
+    if vary != "nothing":
+        flipped = torch.from_numpy(rng.random(count) < 0.5)
+        lab[flipped] = lab[flipped].flip(-1)
+    if vary == "flips_and_rotations":
+        quarters = rng.integers(4, size=count).tolist()
+        lab = torch.stack([picture.rot90(turns, (-2, -1)) for picture, turns in zip(lab, quarters, strict=True)])
+    L = lab[:, :1] / L_SCALE
+    if everything:
+        L = _retone(_soften(L, rng), rng)
+    return Batch(L, lab[:, 1:] - 128, torch.from_numpy(pack.labels[order]))
 
 
 def plain_batches(pack: Pack, count: int, size: int) -> Iterator[Batch]:
     """Every picture once, as it is, resized to `size`."""
     for start in range(0, len(pack), count):
-        lab = torch.from_numpy(np.array(pack.pixels[start : start + count])).float()
+        places = np.arange(start, min(start + count, len(pack)))
+        lab = torch.from_numpy(pack.rows(places)).float()
         lab = F.interpolate(lab, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        yield Batch(lab[:, :1] / L_SCALE, lab[:, 1:] - 128, torch.from_numpy(pack.labels[start : start + count]))
+        yield Batch(lab[:, :1] / L_SCALE, lab[:, 1:] - 128, torch.from_numpy(pack.labels[places]))
 
 
 def _order(total: int, start: int, count: int, seed: int) -> np.ndarray:
@@ -57,12 +73,12 @@ def _order(total: int, start: int, count: int, seed: int) -> np.ndarray:
 
 def _crops(pack: Pack, order: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Crops of one shape for the whole batch, at random places: 65 to 100% of the side, and a little wide or tall."""
-    side = pack.pixels.shape[-1]
+    side = pack.side
     height, width = (np.clip(rng.uniform(0.65, 1.1) * rng.uniform(0.9, 1.1, 2), 0.6, 1.0) * side).astype(int)
     tops = rng.integers(0, side - height + 1, len(order))
     lefts = rng.integers(0, side - width + 1, len(order))
     crops = [
-        pack.pixels[index, :, top : top + height, left : left + width] for index, top, left in zip(order, tops, lefts, strict=True)
+        pack.row(index)[:, top : top + height, left : left + width] for index, top, left in zip(order, tops, lefts, strict=True)
     ]
     return torch.from_numpy(np.stack(crops)).float()
 

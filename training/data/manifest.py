@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from lzma import LZMAError
 from pathlib import Path
 
 from models.errors import ChromarouteError
@@ -61,7 +63,10 @@ def read_manifest(path: Path) -> list[Entry]:
         columns = [field.name for field in fields(Entry)]
         if rows.fieldnames != columns:
             raise DataError(f"{path} has the columns {rows.fieldnames}: a manifest has {columns}.")
-        entries = [Entry(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]
+        try:
+            entries = [Entry(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"line {rows.line_num} of {path} is no row of a manifest: {error}. Run `prepare` again.") from error
     if unknown := {entry.split for entry in entries} - set(SPLITS):
         raise DataError(f"{path} has the splits {sorted(unknown)}: give {', '.join(SPLITS)}.")
     return entries
@@ -74,6 +79,27 @@ def write_manifest(entries: Iterable[Entry], path: Path) -> None:
     rows.writeheader()
     rows.writerows(asdict(entry) for entry in entries)
     replace_file(path, text.getvalue().encode())
+
+
+def write_set_aside(set_aside: Mapping[str, Sequence[str]], manifest: Path) -> None:
+    """List beside a manifest every file that it leaves out, with the reason."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerows([("reason", "path"), *((reason, path) for reason, paths in sorted(set_aside.items()) for path in paths)])
+    replace_file(_set_aside(manifest), text.getvalue().encode())
+
+
+def read_set_aside(manifest: Path) -> list[dict[str, str]]:
+    """`reason` and `path` of what a manifest leaves out; empty if it is not known."""
+    path = _set_aside(manifest)
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _set_aside(manifest: Path) -> Path:
+    return manifest.with_suffix(".set-aside.csv")
 
 
 def digest(entries: Iterable[Entry]) -> str:
@@ -106,6 +132,19 @@ def read_pictures(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
             raise DataError(f"{shard} lacks {len(members)} pictures of the manifest, {next(iter(members))} among them.")
 
 
+def shard_names(shard: Path) -> list[str]:
+    """The names of the files in a tar shard.
+
+    Raises:
+        DataError: the shard is missing or is no tar file.
+    """
+    try:
+        with tarfile.open(shard) as tar:
+            return [member.name for member in tar if member.isfile()]
+    except (OSError, EOFError, tarfile.TarError, LZMAError, zlib.error) as error:
+        raise DataError(f"the shard {shard} cannot be read: {error}.") from error
+
+
 def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every file in a tar shard.
 
@@ -117,5 +156,5 @@ def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
             for member in tar:
                 if member.isfile() and (file := tar.extractfile(member)):
                     yield member.name, file.read()
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, LZMAError, zlib.error) as error:
         raise DataError(f"the shard {shard} cannot be read: {error}.") from error

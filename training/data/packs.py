@@ -1,6 +1,9 @@
 """Packs: the pictures of a data set as one array of Lab bytes on disk, mapped into memory, so that batches are slices."""
 
+import hashlib
 import io
+import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -20,14 +23,32 @@ L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, and sRGB keeps them 
 
 @dataclass(frozen=True)
 class Pack:
-    """Square pictures as Lab bytes `(n,3,size,size)`, and their category's index in `categories`."""
+    """Square pictures as Lab bytes, and their category's index `(n,)` in `categories`.
+
+    `pixels` `(m,3,size,size)` stay on the disk, mapped into memory, and `places` `(n,)` are the rows of them that belong to this
+    pack: what is read is what a batch asks for, however many pictures there are.
+    """
 
     pixels: np.ndarray
+    places: np.ndarray
     labels: np.ndarray
     categories: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Of the squares, in pixels."""
+        return int(self.pixels.shape[-1])
+
+    def row(self, index: int) -> np.ndarray:
+        """The Lab bytes `(3,size,size)` of a picture, still on the disk."""
+        return self.pixels[self.places[index]]
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """The Lab bytes `(k,3,size,size)` of some pictures, in memory."""
+        return self.pixels[self.places[indices]]
 
     def spread(self, count: int) -> "Pack":
         """At most `count` pictures, evenly spread."""
@@ -35,7 +56,7 @@ class Pack:
 
     def pick(self, places: np.ndarray) -> "Pack":
         """The pictures at these places."""
-        return Pack(self.pixels[places], self.labels[places], self.categories)
+        return Pack(self.pixels, self.places[places], self.labels[places], self.categories)
 
 
 def decode_rgb(content: bytes) -> np.ndarray:
@@ -76,18 +97,32 @@ def load_pack(entries: list[Entry], categories: tuple[str, ...], size: int, fold
     if not path.is_file():
         _write_pack(entries, size, path)
     labels = np.array([categories.index(entry.category) for entry in entries])
-    return Pack(np.load(path, mmap_mode="r"), labels, categories)
+    return Pack(np.load(path, mmap_mode="r"), np.arange(len(labels)), labels, categories)
 
 
 def _write_pack(entries: list[Entry], size: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    pixels = open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(entries), 3, size, size))
-    place = {entry.sha256: index for index, entry in enumerate(entries)}
-    found = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
-    with ThreadPoolExecutor() as pool:
-        while chunk := list(islice(found, 256)):
-            for (entry, _), lab in zip(chunk, pool.map(lambda item: lab_bytes(item[1], size), chunk), strict=True):
-                pixels[place[entry.sha256]] = lab
-    pixels.flush()
-    aside.replace(path)
+    handle, name = tempfile.mkstemp(".partial", f"{path.stem}.", path.parent)  # several processes may want the same pack at once
+    os.close(handle)
+    aside = Path(name)
+    try:
+        pixels = open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(entries), 3, size, size))
+        places: dict[str, list[int]] = {}
+        for index, entry in enumerate(entries):  # one content may belong to several sets
+            places.setdefault(entry.sha256, []).append(index)
+        found = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
+        with ThreadPoolExecutor() as pool:
+            while chunk := list(islice(found, 256)):
+                for (entry, _), lab in zip(chunk, pool.map(lambda item: _checked(*item, size), chunk), strict=True):
+                    pixels[places[entry.sha256]] = lab
+        pixels.flush()
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _checked(entry: Entry, content: bytes, size: int) -> np.ndarray:
+    """The Lab bytes of a picture, if it still is the one that `prepare` saw."""
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise DataError(f"{entry.path} is not the picture any more that the manifest was made from: run `prepare` again.")
+    return lab_bytes(content, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +39,17 @@ class Tally:
 
 @dataclass
 class Evaluation:
-    """What was measured. `rows` maps a way of colouring onto its scores, the whole first and then by category."""
+    """What was measured. `rows` maps a way of colouring onto its scores, the whole first and then by category.
+
+    `confusion` counts the pictures of each category (rows) by the category that the threshold rule sent them to (columns).
+    """
 
     bundle: str
     pictures: int
     router: dict[str, float]
     rows: dict[str, dict[str, float]]
     categories: dict[str, dict[str, float]]
+    confusion: dict[str, Any]
 
 
 def evaluate(ensemble: Ensemble, entries: Sequence[Entry]) -> Evaluation:
@@ -59,10 +64,15 @@ def evaluate(ensemble: Ensemble, entries: Sequence[Entry]) -> Evaluation:
     painters = _painters(ensemble, entries)
     tallies: dict[str, dict[str, Tally]] = {}
     ranks: dict[str, list[int]] = {}
+    choices = ensemble.bundle.router.choices
+    confusion = np.zeros((len(choices), len(choices)), dtype=int)
     fallbacks = 0
     for entry, truth in track(_truths(entries), description="evaluating", total=len(entries)):
         picture = Picture(np.array(Image.fromarray(truth).convert("L")), None, "PNG")
-        fallbacks += ensemble.route(picture).fell_back
+        route = ensemble.route(picture)
+        fallbacks += route.fell_back
+        if entry.category in choices:
+            confusion[choices.index(entry.category), choices.index(route.category)] += 1
         rank = _rank(ensemble, picture, entry.category)
         if rank is not None:
             ranks.setdefault(entry.category, []).append(rank)
@@ -89,6 +99,7 @@ def evaluate(ensemble: Ensemble, entries: Sequence[Entry]) -> Evaluation:
         {**router, "fell_back": fallbacks / len(entries)},
         {name: _scores(name, whole) for name in whole if name != "truth"},
         by_category,
+        {"categories": list(choices), "counts": confusion.tolist()},
     )
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.naming import error_types
 
 
 def show(found: Evaluation, console: Console) -> None:
@@ -24,6 +25,10 @@ def show(found: Evaluation, console: Console) -> None:
         scores = (f"{row['routed psnr_gain']:+.2f}", f"{row['routed colourfulness']:.2f}")
         deltas = (f"{row['routed delta_e']:.2f}", f"{row['general delta_e']:.2f}")
         table.add_row(name, f"{row['pictures']:.0f}", *hits, *scores, *deltas)
+    console.print(table)
+    table = Table("route", "type 1: own sent elsewhere", "type 2: others sent here")
+    for name, errors in error_types(found.confusion["categories"], found.confusion["counts"]).items():
+        table.add_row(name, f"{errors['type1']:.1%}", f"{errors['type2']:.1%}")
     console.print(table)
 
 

@@ -1,11 +1,11 @@
 """The quick look during training: scores at the size that is trained at, and a sheet of samples."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,9 +42,29 @@ def colour_scores(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -
 def sample_sheet(paint: Callable[[Tensor], Tensor], batch: Batch) -> bytes:
     """A PNG with one column a picture: grey, coloured, true."""
     rows = [coloured(batch.L, ab) for ab in (torch.zeros_like(batch.ab), paint(batch.L), batch.ab)]
-    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+    return _png(Image.fromarray(rgb_bytes(torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)[None])[0]))
+
+
+def named_sheet(batch: Batch, probabilities: Tensor, categories: Sequence[str], colour: bool) -> bytes:
+    """A PNG with one column a picture, and under it the likeliest name and, where that is wrong, the true one."""
+    pictures = coloured(batch.L, batch.ab if colour else torch.zeros_like(batch.ab))
+    pictures = F.interpolate(pictures, (128, 128), mode="bilinear", align_corners=False)
+    row = Image.fromarray(rgb_bytes(torch.cat(list(pictures), dim=2)[None])[0])
+    sheet = Image.new("RGB", (row.width, row.height + 32), "white")
+    sheet.paste(row)
+    draw = ImageDraw.Draw(sheet)
+    for index, (p, label) in enumerate(zip(probabilities, batch.labels.tolist(), strict=True)):
+        named = int(p.argmax())
+        right = named == label
+        draw.text((index * 128 + 4, 130), f"{categories[named]} {float(p[named]):.0%}", "darkgreen" if right else "firebrick")
+        if not right:
+            draw.text((index * 128 + 4, 144), f"is {categories[label]}", "black")
+    return _png(sheet)
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(rgb_bytes(sheet[None])[0]).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,19 +1,20 @@
 """What the loop asks of a task: it owns its networks, losses, optimisers and backward."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
-import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.colorizers import Colorizer
-from training.config import Recipe, Schedule
+from training.config import Recipe, RecipeError
 from training.data.batches import Batch, plain_batches, training_batch
 from training.data.packs import Pack
 from training.evaluation.validation import colour_scores, sample_sheet
+from training.learner import Learner
+from training.team import Team
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Task(ABC):
@@ -28,12 +29,19 @@ class Task(ABC):
         """One update, with the learning rate times `pace`; returns the losses."""
 
     @abstractmethod
-    def validate(self) -> dict[str, float]:
-        """Scores on the validation pictures; `score` is the one that decides which checkpoint is best."""
+    def validate(self) -> dict[str, Any]:
+        """Scores on the validation pictures; `score` is the one that decides which checkpoint is best.
+
+        Beside numbers there may be tables to draw: `confusion`, and `top3_error` by category.
+        """
+
+    def concerns(self, row: dict[str, Any]) -> list[str]:
+        """What looks wrong in the losses and scores of a validation, a sentence each; training goes on."""
+        return []
 
     @abstractmethod
     def sheet(self) -> bytes:
-        """A PNG of validation pictures: grey, coloured, true."""
+        """A PNG of validation pictures, a column each: grey, coloured, true; or, for a namer, with their names."""
 
     @abstractmethod
     def result(self) -> dict[str, Tensor]:
@@ -56,26 +64,26 @@ class Painter(Task):
     """A task whose answer is colour: scored and shown by what it paints on the validation pictures."""
 
     recipe: Recipe
-    device: torch.device
+    team: Team
     val_pack: Pack
-    learner: "Learner"
+    learner: Learner
 
     @abstractmethod
     def paint(self, L: Tensor) -> Tensor:
         """Ab of lightness, by the averaged weights."""
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         scores = colour_scores(self.paint, self.validation())
         return {"score": -scores["delta_e"], **scores}
 
     def sheet(self) -> bytes:
         batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
-        return sample_sheet(self.paint, batch.to(self.device))
+        return sample_sheet(self.paint, batch.to(self.team.device))
 
     def validation(self) -> Iterator[Batch]:
-        """Every validation picture once."""
-        for batch in plain_batches(self.val_pack, 64, self.recipe.schedule.validation_size):
-            yield batch.to(self.device)
+        """The validation pictures, each once."""
+        for batch in plain_batches(validation_pack(self.recipe, self.val_pack), 64, self.recipe.schedule.validation_size):
+            yield batch.to(self.team.device)
 
     def state(self) -> dict[str, Tensor]:
         return self.learner.state()
@@ -90,8 +98,7 @@ class NetworkPainter(Painter):
     train_pack: Pack
 
     def draw(self, step: int) -> Batch:
-        schedule = self.recipe.schedule
-        return training_batch(self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed)
+        return drawn(self.recipe, self.train_pack, step)
 
     def paint(self, L: Tensor) -> Tensor:
         with self.learner.autocast:
@@ -103,67 +110,27 @@ class NetworkPainter(Painter):
 
     def averaged(self) -> Colorizer:
         """The network with its averaged weights, as it is validated and kept."""
-        return cast(Colorizer, self.learner.average.module).eval()
+        return cast(Colorizer, self.learner.kept())
 
 
-class Learner:
-    """A network with AdamW, a moving average of its weights, and a precision: what all tasks train with.
+def built(name: str, kind: Callable[..., Network], *parts: Any, **arguments: Any) -> Network:
+    """A network of the recipe's `task.arguments`.
 
-    The average is what is validated and kept; it costs a copy of the weights and brings steadier scores. Gradients are clipped to
-    a norm of 5.
+    Raises:
+        RecipeError: they cannot be followed.
     """
-
-    def __init__(
-        self, network: nn.Module, schedule: Schedule, device: torch.device, betas: tuple[float, float] = (0.9, 0.999)
-    ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last)
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.average), use_buffers=True)
-        self.rate = schedule.learning_rate
-        self.optimiser = torch.optim.AdamW(
-            [p for p in network.parameters() if p.requires_grad], lr=self.rate, betas=betas, weight_decay=schedule.weight_decay
-        )
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16")
-
-    def update(self, loss: Tensor, pace: float) -> None:
-        """Backward, a step of the optimiser, and one of the average."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * pace
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.average.update_parameters(self.network)
-
-    def state(self, name: str = "") -> dict[str, Tensor]:
-        """All tensors of network, average and optimiser, under `name`."""
-        return {
-            **{f"{name}network.{key}": value for key, value in self.network.state_dict().items()},
-            **{f"{name}average.{key}": value for key, value in self.average.state_dict().items()},
-            **optimiser_state(self.optimiser, f"{name}optimiser."),
-        }
-
-    def load(self, state: dict[str, Tensor], name: str = "") -> None:
-        """Take over what `state` gave."""
-        self.network.load_state_dict(part(state, f"{name}network."))
-        self.average.load_state_dict(part(state, f"{name}average."))
-        load_optimiser_state(self.optimiser, part(state, f"{name}optimiser."))
+    try:
+        return kind(*parts, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"task.arguments of {name} cannot be followed: {error}") from error
 
 
-def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+def validation_pack(recipe: Recipe, pack: Pack) -> Pack:
+    """The validation pictures, or as many of them as the schedule wants."""
+    return pack.spread(recipe.schedule.validation_pictures or len(pack))
 
 
-def optimiser_state(optimiser: Optimizer, prefix: str) -> dict[str, Tensor]:
-    """An optimiser's tensors by flat names, `PREFIX0.exp_avg` and so on."""
-    moments = optimiser.state_dict()["state"]
-    return {f"{prefix}{index}.{key}": value for index, values in moments.items() for key, value in values.items()}
-
-
-def load_optimiser_state(optimiser: Optimizer, state: dict[str, Tensor]) -> None:
-    """Take over what `optimiser_state` gave; the hyperparameters stay those of the recipe."""
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        index, _, key = name.partition(".")
-        moments.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+def drawn(recipe: Recipe, pack: Pack, step: int) -> Batch:
+    """The batch of a step as the recipe's schedule and data say."""
+    schedule = recipe.schedule
+    return training_batch(pack, step, schedule.batch, schedule.size_at(step), recipe.seed, recipe.data.vary)

@@ -14,39 +14,42 @@ from training.checkpoints import load_state
 from training.config import Expert, Recipe
 from training.data.batches import Batch, training_batch
 from training.data.packs import Pack
+from training.learner import Learner, part
 from training.losses import expert_loss, rebalancing_weights
-from training.tasks.base import Learner, NetworkPainter, part
+from training.tasks.base import NetworkPainter
+from training.team import Team
 
 
 class ExpertTask(NetworkPainter):
     """Train one category's decoder; `base` is the best checkpoint of a joint run. The rest of a batch is of `all_`."""
 
-    def __init__(self, recipe: Recipe, category: str, own: Pack, all_: Pack, val: Pack, base: Path, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, category: str, own: Pack, all_: Pack, val: Pack, base: Path, team: Team) -> None:
         assert isinstance(recipe.task, Expert)
-        self.recipe, self.options, self.category, self.device = recipe, recipe.task, category, device
+        self.recipe, self.options, self.category, self.team = recipe, recipe.task, category, team
         self.own_pack, self.all_pack, self.val_pack = own, all_, val
         tensors, meta = load_state(base)
         self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
         self.trunk.load_state_dict(part(tensors, "trunk."))
-        self.trunk.to(device, memory_format=torch.channels_last)
+        self.trunk.to(team.device, memory_format=torch.channels_last)
         self.expert = VggExpert(self.trunk)
         self.expert.load_state_dict(part(tensors, "expert."))
         recipe.schedule.check_sizes(STRIDE)
-        self.learner = Learner(self.expert, recipe.schedule, device)
-        self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(device)
+        self.learner = Learner(self.expert, recipe.schedule, team)
+        self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(team.device)
 
     def draw(self, step: int) -> Batch:
         schedule, seed = self.recipe.schedule, self.recipe.seed
         count = round(schedule.batch * self.options.own_share)
-        own = training_batch(self.own_pack, step, count, schedule.size_at(step), seed)
+        size, vary = schedule.size_at(step), self.recipe.data.vary
+        own = training_batch(self.own_pack, step, count, size, seed, vary)
         if count == schedule.batch:
             return own
-        other = training_batch(self.all_pack, step, schedule.batch - count, schedule.size_at(step), seed + 1)
+        other = training_batch(self.all_pack, step, schedule.batch - count, size, seed + 1, vary)
         both = (torch.cat(pair) for pair in ((own.L, other.L), (own.ab, other.ab), (own.labels, other.labels)))
         return Batch(*both)
 
     def step(self, batch: Batch, pace: float) -> dict[str, float]:
-        batch = batch.to(self.device)
+        batch = batch.to(self.team.device)
         self.expert.train()
         with self.learner.autocast:
             with torch.no_grad():

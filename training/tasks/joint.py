@@ -18,8 +18,11 @@ from models.vgg import STRIDE, VggTrunk
 from training.config import Joint, Recipe
 from training.data.batches import Batch, training_batch
 from training.data.packs import Pack
+from training.evaluation.naming import NamingTally
+from training.learner import Learner
 from training.losses import expert_loss, rebalancing_weights
-from training.tasks.base import Learner, Painter
+from training.tasks.base import Painter
+from training.team import Team
 
 TINY_SIZE = 64  # the side of Tiny ImageNet's pictures
 
@@ -38,15 +41,15 @@ class JointNetwork(nn.Module):
 class JointTask(Painter):
     """Train a `JointNetwork`; the pack's last category is *general*."""
 
-    def __init__(self, recipe: Recipe, train: Pack, val: Pack, tiny: Pack | None, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, train: Pack, val: Pack, tiny: Pack | None, team: Team) -> None:
         assert isinstance(recipe.task, Joint)
-        self.recipe, self.options, self.device = recipe, recipe.task, device
+        self.recipe, self.options, self.team = recipe, recipe.task, team
         self.train_pack, self.val_pack, self.tiny_pack = train, val, tiny
         torch.manual_seed(recipe.seed)
         self.network = JointNetwork(recipe.task.trunk, train.categories[:-1], len(tiny.categories) if tiny else 0)
         recipe.schedule.check_sizes(STRIDE)
-        self.learner = Learner(self.network, recipe.schedule, device)
-        self.weights = rebalancing_weights(self.network.expert.bins, train, recipe.task.rebalance).to(device)
+        self.learner = Learner(self.network, recipe.schedule, team)
+        self.weights = rebalancing_weights(self.network.expert.bins, train, recipe.task.rebalance).to(team.device)
 
     def draw(self, step: int) -> Batch:
         schedule, every = self.recipe.schedule, self.recipe.data.tiny_every
@@ -54,10 +57,11 @@ class JointTask(Painter):
         if self.tiny_pack and every and step % every == every - 1:
             batch = training_batch(self.tiny_pack, earlier, schedule.batch, TINY_SIZE, self.recipe.seed + 1)
             return replace(batch, tiny=True)
-        return training_batch(self.train_pack, step - earlier, schedule.batch, schedule.size_at(step), self.recipe.seed)
+        size = schedule.size_at(step)
+        return training_batch(self.train_pack, step - earlier, schedule.batch, size, self.recipe.seed, self.recipe.data.vary)
 
     def step(self, batch: Batch, pace: float) -> dict[str, float]:
-        batch = batch.to(self.device)
+        batch = batch.to(self.team.device)
         self.network.train()
         head, share = self.network.head, self.options.naming
         if batch.tiny:
@@ -70,16 +74,12 @@ class JointTask(Painter):
         kind = "tiny_" if batch.tiny else ""
         return {f"{kind}painting": float(painting.detach()), f"{kind}naming": float(naming.detach())}
 
-    def validate(self) -> dict[str, float]:
-        network, hits = self._averaged(), {1: 0, 3: 0}
+    def validate(self) -> dict[str, Any]:
+        network, tally = self._averaged(), NamingTally(self.train_pack.categories)
         with torch.no_grad(), self.learner.autocast:
             for batch in self.validation():
-                probabilities = network.head(network.trunk(batch.L))
-                ranked = probabilities.topk(min(3, probabilities.shape[1])).indices
-                for k in hits:
-                    hits[k] += int((ranked[:, :k] == batch.labels[:, None]).any(dim=1).sum())
-        named = {f"top{k}": count / len(self.val_pack) for k, count in hits.items()}
-        painted = super().validate()
+                tally.add(network.head.logits(network.trunk(batch.L)).float(), batch.labels)
+        painted, named = super().validate(), tally.scores()
         return {**painted, **named, "score": painted["psnr_gain"] + 10 * named["top1"]}
 
     def paint(self, L: Tensor) -> Tensor:
@@ -93,5 +93,4 @@ class JointTask(Painter):
         return {"trunk": self.options.trunk, "categories": self.train_pack.categories}
 
     def _averaged(self) -> JointNetwork:
-        network = cast(JointNetwork, self.learner.average.module)
-        return network.eval()
+        return cast(JointNetwork, self.learner.kept())

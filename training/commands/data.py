@@ -1,0 +1,101 @@
+"""Commands on data: collect it, make a manifest of it, look at its colours."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from training.commands.options import MANIFEST, Data, Limit, SetNames, Split
+from training.data.collect import Collected, collect
+from training.data.manifest import DataError, read_manifest, write_manifest, write_set_aside
+from training.data.packs import load_pack
+from training.data.polite import Polite
+from training.data.prepare import prepare as prepare_entries
+from training.data.sources import Source, openverse, unsplash, url_lists, wikimedia
+from training.evaluation.colours import count_colours, draw_colours
+from training.material import select
+
+
+def collect_pictures(
+    categories: Annotated[list[str], typer.Argument(help="Names of categories; NAME=QUERY asks for other words.")],
+    count: Annotated[int, typer.Option(min=1, help="So many pictures of each.")] = 1000,
+    out: Annotated[Path, typer.Option(help="A folder, in which each category gets one.")] = Path("photographs"),
+    source: Annotated[str, typer.Option(help="openverse, wikimedia, unsplash or urls.")] = "openverse",
+    urls: Annotated[Path, typer.Option(help="For the source urls: a folder with QUERY.txt, an address a line.")] = Path("urls"),
+    address: Annotated[str, typer.Option(help="Another address of the source's API.")] = "",
+    contact: Annotated[str, typer.Option(help="An address at which the source's people can reach you; they ask for it.")] = "",
+    interval: Annotated[float, typer.Option(min=0, help="Seconds between requests to one host.")] = 1.0,
+    min_side: Annotated[int, typer.Option(min=32, help="Smallest side in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of the order of URL lists.")] = 0,
+) -> None:
+    """Collect photographs for named categories, with licence and author; what was collected is not fetched again.
+
+    Unsplash wants a key, in CHROMAROUTE_UNSPLASH_KEY.
+    """
+    wanted = [(name, query or name) for name, _, query in (text.partition("=") for text in categories)]
+    agent = f"chromaroute-train/{version('chromaroute')}" + (f" ({contact})" if contact else "")
+    client = Polite(agent, interval)
+    try:
+        with Progress() as progress:
+            bars = {name: progress.add_task(escape(name), total=count) for name, _ in wanted}
+            for row in collect(wanted, count, out, _source(source, urls, address, seed), client, min_side):
+                if isinstance(row, Collected):
+                    progress.advance(bars[row.category])
+                else:
+                    progress.console.print(f"{row.category}: not {row.id}, {row.reason}", markup=False, highlight=False)
+    finally:
+        client.close()
+    print(f"{out}: {count} pictures of each category; who made them and under which licence is in {out / 'collected.csv'}")
+
+
+def _source(name: str, urls: Path, address: str, seed: int) -> Source:
+    given = (address,) if address else ()
+    if name == "openverse":
+        return openverse(*given)
+    if name == "wikimedia":
+        return wikimedia(*given)
+    if name == "unsplash":
+        return unsplash(os.environ.get("CHROMAROUTE_UNSPLASH_KEY", ""), *given)
+    if name == "urls":
+        return url_lists(urls, seed)
+    raise DataError(f"there is no source {name!r}: give openverse, wikimedia, unsplash or urls.")
+
+
+def prepare(
+    source: Annotated[Path, typer.Argument(help="A folder with a folder of pictures for each category, an archive, or shards.")],
+    out: Annotated[Path, typer.Option(help="The manifest to write.")] = MANIFEST,
+    split: Annotated[str, typer.Option(help="Put every picture into this split; by default the content decides.")] = "",
+) -> None:
+    """Make a manifest of a data set; what cannot be used is set aside and listed."""
+    prepared = prepare_entries(source, split)
+    write_manifest(prepared.entries, out)
+    write_set_aside(prepared.set_aside, out)
+    print(prepared.summary())
+    print(f"{len(prepared.entries)} pictures in {out}")
+
+
+def colours(
+    data: Data = MANIFEST,
+    split: Split = "train",
+    sets: SetNames = [],  # noqa: B006 (typer reads the default and does not change it)
+    category: Annotated[str, typer.Option(help="Only this category.")] = "",
+    limit: Limit = 0,
+    out: Annotated[Path, typer.Option(help="The picture to draw.")] = Path("colours.png"),
+) -> None:
+    """Draw the share of the most common colours of a data set."""
+    entries = [entry for entry in select(read_manifest(data), tuple(sets), split, limit) if category in ("", entry.category)]
+    names = tuple(sorted({entry.category for entry in entries}))
+    if not names:
+        there = sorted({entry.category for entry in read_manifest(data)})
+        raise DataError(
+            f"{data} has no such pictures: the categories are {', '.join(there)}. See --category, --split and --set-name."
+        )
+    found = count_colours(load_pack(entries, names, 64, data.parent / "packs"))
+    draw_colours(found, category or ", ".join(sets) or data.stem, out)
+    for colour, share in zip(found.colours[:10], found.shares[:10], strict=False):
+        print("#{:02x}{:02x}{:02x} {:.1%}".format(*colour, share))
+    print(out)

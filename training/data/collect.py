@@ -1,0 +1,173 @@
+"""Collect photographs for named categories until there are enough: what is dead, broken, grey, small or double is replaced.
+
+Paper 003, section III.A, took a thousand a category from a photo site; paper 004, section 2.1, sampled ImageNet's URL lists and
+replaced what was gone. What differs from 003: an interface that is meant for it instead of a driven browser, and licence and author
+are kept.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from PIL import Image
+
+from models.files import replace_file
+from training.data.manifest import SPLITS, DataError
+from training.data.polite import FetchError, Polite
+from training.data.prepare import examine
+from training.data.sources import Photo, Source, one_line
+
+RECORD, REJECTED = "collected.csv", "rejected.csv"
+KINDS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
+ALIKE = 4  # of 64 bits in which the looks of two copies may differ
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A row of `collected.csv`: a picture that was kept, and whose it is. `path` is relative to the folder, `look` is a hash."""
+
+    path: str
+    category: str
+    id: str
+    title: str
+    author: str
+    licence: str
+    licence_url: str
+    page: str
+    url: str
+    width: int
+    height: int
+    sha256: str
+    look: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row of `rejected.csv`: what was not kept, and why; it is not asked for again."""
+
+    category: str
+    id: str
+    url: str
+    reason: str
+
+
+class Collection:
+    """A folder of categories that grows, with its two records; what was collected before is known when it is opened again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        rows = _read(folder / RECORD, Collected)
+        kept = [Collected(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
+        self.rejected = [Rejected(**row) for row in _read(folder / REJECTED, Rejected)]
+        self.kept = [row for row in kept if (folder / row.path).is_file()]
+        self._known = {(row.category, row.id) for row in (*self.kept, *self.rejected)}
+        self._contents = {row.sha256 for row in self.kept}
+        self._looks = {int(row.look, 16) for row in self.kept}
+
+    def count(self, category: str) -> int:
+        """How many pictures of a category there are."""
+        return sum(row.category == category for row in self.kept)
+
+    def grow(
+        self, category: str, count: int, photos: Iterator[Photo], client: Polite, min_side: int
+    ) -> Iterator[Collected | Rejected]:
+        """Add pictures of a category until there are `count`, or no more are offered; yields every decision."""
+        while self.count(category) < count and (photo := next(photos, None)) is not None:
+            if (category, photo.id) not in self._known:
+                self._known.add((category, photo.id))
+                yield self._decide(category, photo, client, min_side)
+
+    def _decide(self, category: str, photo: Photo, client: Polite, min_side: int) -> Collected | Rejected:
+        try:
+            content = client.picture(photo.url)
+        except FetchError as error:
+            return self._reject(category, photo, one_line(error))
+        (width, height), reason = examine(content, min_side)
+        if reason:
+            return self._reject(category, photo, reason)
+        sha256, look = hashlib.sha256(content).hexdigest(), look_of(content)
+        if sha256 in self._contents or any((look ^ other).bit_count() <= ALIKE for other in self._looks):
+            return self._reject(category, photo, "duplicated")
+        kind = Image.open(io.BytesIO(content)).format
+        if kind not in KINDS:
+            return self._reject(category, photo, "of another kind")
+        path = f"{category}/{sha256[:16]}{KINDS[kind]}"
+        row = Collected(path, category, photo.id, photo.title, photo.author, photo.licence, photo.licence_url, photo.page,
+                        photo.url, width, height, sha256, f"{look:016x}")  # fmt: skip
+        replace_file(self.folder / path, content)
+        _append(self.folder / RECORD, row)
+        self.kept.append(row)
+        self._contents.add(sha256)
+        self._looks.add(look)
+        if photo.kept is not None:
+            with suppress(FetchError):  # the picture is here, whether or not the source could be told
+                photo.kept()
+        return row
+
+    def _reject(self, category: str, photo: Photo, reason: str) -> Rejected:
+        row = Rejected(category, photo.id, photo.url, reason)
+        _append(self.folder / REJECTED, row)
+        self.rejected.append(row)
+        return row
+
+
+def collect(
+    wanted: Sequence[tuple[str, str]], count: int, folder: Path, source: Source, client: Polite, min_side: int = 256
+) -> Iterator[Collected | Rejected]:
+    """Collect `count` pictures for each of the `wanted` (category, query); goes on from what `folder` has.
+
+    Raises:
+        DataError: a category's name is no folder's name, or too few pictures could be had, after all categories were tried; the
+            message says what the source answered, if that was the reason.
+    """
+    for category, _ in wanted:
+        if not category or category.startswith(".") or any(sign in category for sign in "/\\\0") or category in SPLITS:
+            raise DataError(f"the category {category!r} cannot be a folder of a data set: give letters, digits, - and _.")
+    collection = Collection(folder)
+    troubles = []
+    for category, query in wanted:
+        try:
+            yield from collection.grow(category, count, source(client, query), client, min_side)
+        except FetchError as error:
+            troubles.append(f" {error}")
+    short = [f"{category} {kept}" for category, _ in wanted if (kept := collection.count(category)) < count]
+    if short:
+        found = ", ".join(short)
+        raise DataError(
+            f"there are no more: wanted {count} of each and found {found}. Try other words: NAME=QUERY.{''.join(troubles)}"
+        )
+
+
+def look_of(content: bytes) -> int:
+    """A difference hash: 64 bits, of which copies in another size or quality share all but a few."""
+    small = Image.open(io.BytesIO(content)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    levels = list(small.tobytes())
+    bits = [levels[9 * y + x] < levels[9 * y + x + 1] for y in range(8) for x in range(8)]
+    return sum(bit << place for place, bit in enumerate(bits))
+
+
+def _read(path: Path, kind: type) -> list[dict[str, str]]:
+    """The rows of a record; a last one that was cut off by a crash is taken out of it."""
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        replace_file(path, content[: content.rfind(b"\n") + 1])
+    names = [field.name for field in fields(kind)]
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if list(row) == names and None not in row.values()]
+    return [row for row in rows if all(row[name].isdigit() for name in ("width", "height") if name in row)]
+
+
+def _append(path: Path, row: Collected | Rejected) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.is_file() or not path.stat().st_size
+    with path.open("a", newline="") as file:
+        rows = csv.DictWriter(file, [field.name for field in fields(row)], lineterminator="\n")
+        if fresh:
+            rows.writeheader()
+        rows.writerow(asdict(row))

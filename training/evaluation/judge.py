@@ -1,0 +1,118 @@
+"""Does colour help to name a picture? A classifier of coloured pictures on grey, coloured, annealed and true ones; paper 002.
+
+The paper's table, over as many pictures as one likes: for each way of colouring, how often the classifier names the picture rightly
+and how sure it is of the true class.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.colorizers.zhang import Zhang
+from models.errors import CheckpointError
+from training.backbones import build_namer
+from training.checkpoints import load_state
+from training.config import Naming
+from training.data.batches import Batch
+from training.fit import BEST
+from training.trained import Trained
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A finished naming run that reads colour."""
+
+    network: nn.Module
+    categories: tuple[str, ...]
+
+    @torch.no_grad()
+    def probabilities(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Of each class `(n,classes)`, for lightness and chrominance at any resolution."""
+        ab = F.interpolate(ab.float(), L.shape[-2:], mode="bilinear", align_corners=False)
+        found: Tensor = self.network(L, ab).float().softmax(dim=1)
+        return found
+
+
+@dataclass
+class Verdicts:
+    """Of one way of colouring: the named class and the probabilities of named and true class, of every picture."""
+
+    named: list[int] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    truth: list[float] = field(default_factory=list)
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Note some pictures."""
+        best = probabilities.max(dim=1)
+        self.named += best.indices.tolist()
+        self.confidence += best.values.tolist()
+        self.truth += probabilities.gather(1, labels[:, None])[:, 0].tolist()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdicts by way of colouring, on pictures with these labels into `categories`."""
+
+    categories: tuple[str, ...]
+    labels: list[int]
+    ways: dict[str, Verdicts]
+
+    def rows(self) -> dict[str, dict[str, float]]:
+        """Accuracy, its gain over grey, and the mean confidence in the true class, by way."""
+        accuracy = {way: _share(named == label for named, label in zip(found.named, self.labels, strict=True))
+                    for way, found in self.ways.items()}  # fmt: skip
+        return {
+            way: {"accuracy": accuracy[way], "gain": accuracy[way] - accuracy["grey"], "confidence": _share(found.truth)}
+            for way, found in self.ways.items()
+        }
+
+
+def load_judge(folder: Path, device: torch.device) -> Judge:
+    """The classifier of a finished run.
+
+    Raises:
+        CheckpointError: there is no such run, or it does not name coloured pictures.
+    """
+    tensors, meta = load_state(folder / BEST)
+    if meta.get("namer", {}).get("reads") != "colour":
+        raise CheckpointError(
+            f"{folder} does not judge colours: give a run of the task naming that reads colour, li-judge for one."
+        )
+    categories = tuple(meta["categories"])
+    network = build_namer(Naming(kind="naming", **meta["namer"]), len(categories), pretrained=False)
+    network.load_state_dict(tensors)
+    return Judge(network.eval().to(device), categories)
+
+
+@torch.no_grad()
+def judge(judge: Judge, painters: Mapping[str, Trained], batches: Iterable[Batch], temperatures: tuple[float, ...]) -> Judgement:
+    """Have pictures judged in grey, coloured by each painter, and in truth.
+
+    Of a painter over ab bins (paper 002's) the colours are read out at each of the `temperatures` of the annealed mean.
+    """
+    labels: list[int] = []
+    ways: dict[str, Verdicts] = {}
+    for batch in batches:
+        labels += batch.labels.tolist()
+        colours = {"grey": torch.zeros_like(batch.ab)}
+        for name, painter in painters.items():
+            network = painter.network
+            if not isinstance(network, Zhang) or network.bins is None:
+                colours[name] = network(batch.L)
+                continue
+            logits = network.predict(batch.L)
+            for temperature in temperatures:
+                way = "mean" if temperature == 1 else f"annealed T {temperature:g}"
+                colours[f"{name}, {way}"] = network.bins.annealed_mean(logits, temperature)
+        for way, ab in {**colours, "truth": batch.ab}.items():
+            ways.setdefault(way, Verdicts()).add(judge.probabilities(batch.L, ab), batch.labels)
+    return Judgement(judge.categories, labels, ways)
+
+
+def _share(values: Iterable[float]) -> float:
+    found = [float(value) for value in values]
+    return sum(found) / len(found)

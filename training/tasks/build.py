@@ -1,0 +1,40 @@
+"""From a recipe and its pictures to the task that trains."""
+
+from pathlib import Path
+
+from training.config import Adversarial, Bins, Combined, Expert, Joint, Naming, Recipe
+from training.fit import BEST
+from training.material import Material
+from training.tasks.adversarial import AdversarialTask
+from training.tasks.base import Task
+from training.tasks.bins import BinsTask
+from training.tasks.combined import CombinedTask
+from training.tasks.expert import ExpertTask
+from training.tasks.joint import JointTask
+from training.tasks.naming import NamingTask
+from training.tasks.regression import RegressionTask
+from training.team import Team
+
+
+def build_task(recipe: Recipe, material: Material, category: str, runs: Path, team: Team) -> Task:
+    """The task of a recipe for one category; those that name pictures are for all categories at once.
+
+    Raises:
+        RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
+    """
+    options = recipe.task
+    if isinstance(options, Joint):
+        return JointTask(recipe, material.train, material.val, material.tiny, team)
+    if isinstance(options, Naming):
+        return NamingTask(recipe, *material.named, team)
+    if isinstance(options, Combined):
+        return CombinedTask(recipe, *material.named, team)
+    own, val = material.of(material.train, category), material.of(material.val, category)
+    if isinstance(options, Expert):
+        return ExpertTask(recipe, category, own, material.train, val, runs / options.base / BEST, team)
+    if isinstance(options, Adversarial):
+        return AdversarialTask(recipe, category, own, val, team)
+    if isinstance(options, Bins):
+        encoder = runs / options.encoder / BEST if options.encoder else None
+        return BinsTask(recipe, category, own, val, encoder, team)
+    return RegressionTask(recipe, category, own, val, team)
