@@ -23,14 +23,16 @@ from models.colorizers import COLORIZERS
 from models.errors import BundleError, CheckpointError
 from models.torchvision_parts import vgg
 from tests.serving import wait_until
+from training.backbones import build_namer
 from training.checkpoints import load_state
-from training.config import RecipeError
+from training.config import Naming, RecipeError
 from training.data.manifest import read_manifest
 from training.data.packs import Pack
 from training.data.prepare import prepare
 from training.evaluation.colours import count_colours
 from training.evaluation.naming import error_types
 from training.fit import BEST
+from training.imagenet import NETWORKS
 from training.material import Material
 from training.recipe_files import load_recipe, recipe_names
 from training.run import run
@@ -145,6 +147,25 @@ def test_paper_001s_trunk_stays_frozen_its_batch_statistics_too(manifest: Path, 
     assert any("running_mean" in name for name in before)
     assert all(parameter.grad is None for parameter in trunk.parameters())
     assert not any(torch.equal(tensor, decoder[name]) for name, tensor in task.network.state_dict().items())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("backbone", ["vgg19", "resnet50", "inception"])
+def test_paper_003s_backbones_take_imagenets_weights_and_leave_their_top(backbone: str, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in NETWORKS[backbone][1]().state_dict().items()}
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, tmp_path / "zero.safetensors")
+    options = Naming(kind="naming", backbone=backbone, weights=str(tmp_path / "zero.safetensors"), frozen=True)  # type: ignore[arg-type]
+    namer = build_namer(options, classes=6).train()
+    before = {name: tensor.clone() for name, tensor in namer.state_dict().items() if name.startswith("features.network.")}
+    assert all(not tensor.any() for tensor in before.values())
+    logits = namer(torch.rand(2, 1, 96, 96) * 100, torch.zeros(2, 2, 96, 96))
+    logits.sum().backward()
+    assert logits.shape == (2, 6)
+    assert {name.split(".")[0] for name, p in namer.named_parameters() if p.grad is not None} == {"top"}
+    assert [type(layer).__name__ for layer in namer.top] == ["BatchNorm1d", "Dropout", "Linear"]  # type: ignore[union-attr]
+    assert all(torch.equal(namer.state_dict()[name], tensor) for name, tensor in before.items())
+    with pytest.raises(RecipeError, match="there are no task.weights"):
+        build_namer(options.model_copy(update={"weights": ""}), classes=6)
 
 
 def test_a_trunk_comes_only_with_weights_of_its_own() -> None:
