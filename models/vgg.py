@@ -21,8 +21,8 @@ TRUNKS: dict[str, tuple[list[str | int], bool]] = {
     "vgg19": (torchvision_vgg.cfgs["E"], False),
 }
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class VggTrunk(nn.Module):
@@ -45,8 +45,8 @@ class VggTrunk(nn.Module):
         configuration, batch_norm = TRUNKS[network]
         self.features = torchvision_vgg.make_layers(configuration, batch_norm=batch_norm)
         self.channels = _channels(configuration)
-        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, L: Tensor) -> Taps:
         """The taps of lightness `(n,1,h,w)` in [0, 100], whose sides are multiples of 32; keys are the strides 1, 2, ... 32."""

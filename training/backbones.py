@@ -15,12 +15,14 @@ from models.colorizers import iizuka
 from models.colorizers.zhang import Encoder
 from models.lab import lab_to_srgb, lightness_to_luma
 from models.torchvision_parts import inception, resnet, vgg
-from models.vgg import VggTrunk
+from models.vgg import IMAGENET_MEAN, IMAGENET_STD, VggTrunk
 from training.config import Naming, RecipeError
 from training.imagenet import imagenet_weights
+from training.learner import part
 from training.trunks import everyday_trunk
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# the backbones that are not torchvision's: they read grey, and these are the weights that there are for them
+OWN_WEIGHTS: dict[str, tuple[str, ...]] = {"compact": ("everyday",), "zhang": (), "iizuka": ()}
 
 
 class Namer(nn.Module):
@@ -118,9 +120,11 @@ def build_namer(options: Naming, classes: int, pretrained: bool = True) -> nn.Mo
             "task.frozen is true and there are no task.weights: give weights, or let it learn with task.frozen=false."
         )
     colour, weights = options.reads == "colour", options.weights if pretrained else ""
-    grey_only = {"compact": OnTrunk, "zhang": OnZhang, "iizuka": OnIizuka}
-    if colour and options.backbone in grey_only:
+    if colour and options.backbone in OWN_WEIGHTS:
         raise RecipeError(f"task.reads is 'colour', and the backbone {options.backbone} reads grey: give 'grey'.")
+    if options.weights and options.weights not in OWN_WEIGHTS.get(options.backbone, (options.weights,)):
+        known = ", ".join(repr(name) for name in ("", *OWN_WEIGHTS[options.backbone]))
+        raise RecipeError(f"task.weights is {options.weights!r}: for the backbone {options.backbone} give {known}.")
     try:
         if options.backbone == "iizuka":
             return iizuka_namer(OnIizuka(**options.arguments), classes, options)
@@ -151,8 +155,7 @@ def _vgg(configuration: str, name: str) -> "Backbone":
     def build(weights: str, fresh: bool) -> tuple[nn.Module, int]:
         layers = vgg.make_layers(vgg.cfgs[configuration], batch_norm=fresh)
         if weights:
-            state = _state(name, weights)
-            layers.load_state_dict({key.removeprefix("features."): state[key] for key in state if key.startswith("features.")})
+            layers.load_state_dict(part(_state(name, weights), "features."))
         return nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
 
     return build

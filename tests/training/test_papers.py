@@ -168,6 +168,15 @@ def test_paper_003s_backbones_take_imagenets_weights_and_leave_their_top(backbon
         build_namer(options.model_copy(update={"weights": ""}), classes=6)
 
 
+@pytest.mark.parametrize(("backbone", "known"), [("compact", "'', 'everyday'"), ("zhang", "''"), ("iizuka", "''")])
+def test_a_backbone_of_ours_takes_no_weights_that_are_not_for_it(backbone: str, known: str) -> None:
+    options = Naming(kind="naming", backbone=backbone, weights="imagenet")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=f"task.weights is 'imagenet': for the backbone {backbone} give {known}\\."):
+        build_namer(options, classes=3)
+    with pytest.raises(RecipeError, match="reads grey"):
+        build_namer(options.model_copy(update={"reads": "colour", "weights": ""}), classes=3)
+
+
 def test_a_trunk_comes_only_with_weights_of_its_own() -> None:
     for network, weights, message in (
         ("compact", "imagenet", "give trunk compact with weights everyday"),

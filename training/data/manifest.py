@@ -6,6 +6,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from lzma import LZMAError
 from pathlib import Path
@@ -138,11 +139,8 @@ def shard_names(shard: Path) -> list[str]:
     Raises:
         DataError: the shard is missing or is no tar file.
     """
-    try:
-        with tarfile.open(shard) as tar:
-            return [member.name for member in tar if member.isfile()]
-    except (OSError, EOFError, tarfile.TarError, LZMAError, zlib.error) as error:
-        raise DataError(f"the shard {shard} cannot be read: {error}.") from error
+    with _opened(shard) as tar:
+        return [member.name for member in tar if member.isfile()]
 
 
 def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
@@ -151,10 +149,16 @@ def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: the shard is missing or is no tar file.
     """
+    with _opened(shard) as tar:
+        for member in tar:
+            if member.isfile() and (file := tar.extractfile(member)):
+                yield member.name, file.read()
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(shard) as tar:
-            for member in tar:
-                if member.isfile() and (file := tar.extractfile(member)):
-                    yield member.name, file.read()
+            yield tar
     except (OSError, EOFError, tarfile.TarError, LZMAError, zlib.error) as error:
         raise DataError(f"the shard {shard} cannot be read: {error}.") from error

@@ -39,7 +39,8 @@ def draw_crossing(categories: list[str], matrix: np.ndarray, path: Path) -> None
     relative = matrix / np.diag(matrix)[:, None]
     axes.imshow(relative, cmap="RdYlGn_r", vmin=0.5, vmax=1.5)
     for (row, column), value in np.ndenumerate(matrix):
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center")
+        ink = "black" if abs(relative[row, column] - 1) < 0.35 else "white"
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=ink)
     axes.set_xticks(range(len(categories)), categories, rotation=90)
     axes.set_yticks(range(len(categories)), categories)
     axes.set(xlabel="painted by", ylabel="pictures of", title="ΔE94; colour: relative to the category's own expert")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.colorizers import TapColorizer
 from models.manifest import ExpertCard, RouterCard, TrunkCard
+from training.learner import part
 from training.publishing.base import Base
 from training.trained import BASE, Trained
 
@@ -23,8 +24,7 @@ class Cards:
         self.files: dict[str, bytes] = {}
         self.trunks: dict[str, TrunkCard] = {}
         if base is not None:
-            tensors = {name.removeprefix("trunk."): tensor for name, tensor in base.tensors.items() if name.startswith("trunk.")}
-            self.trunks[base.name] = self.card(TrunkCard, "trunk", tensors, base.data, family="vgg_trunk",
+            self.trunks[base.name] = self.card(TrunkCard, "trunk", part(base.tensors, "trunk."), base.data, family="vgg_trunk",
                                                arguments={"network": base.meta["trunk"]}, working_size=working_size)  # fmt: skip
 
     def card(self, kind: Callable[..., Any], name: str, tensors: dict[str, Tensor], data: str, **values: Any) -> Any:
