@@ -6,13 +6,15 @@ from app.errors import BodyTooLarge, refusal
 from app.pressure import MANY
 from app.settings import Settings
 
+VOTE = 4096  # bytes of an answer to a survey's question
+
 
 class BodyLimit:
     """ASGI middleware.
 
     Args:
         app: the application behind it.
-        settings: the limits, of a picture and of many.
+        settings: the limits, of a picture and of many; a vote has its own.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -23,6 +25,8 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self.settings.max_batch_bytes if scope["path"] in MANY else self.settings.max_bytes
+        if scope["path"].startswith("/survey"):
+            limit = VOTE
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             await refusal("too-large", BodyTooLarge(limit).detail)(scope, receive, send)

@@ -68,9 +68,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")] = 8000,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+    survey: Annotated[Path | None, typer.Option(help="Folder of a blind survey, to be asked at /survey.")] = None,
 ) -> None:
     """Serve the API and the page."""
-    settings = load_settings(bundle=bundle)
+    settings = load_settings(bundle=bundle, survey=survey)
     check_exposure(settings, host)
     configure_logs(settings.log_format)
     run_server(create_app(settings), settings, host, port)

@@ -39,6 +39,8 @@ KINDS: Mapping[str, Kind] = {
     "bad-bundle": Kind(
         409, "there is no bundle in bundles/new: a bundle is a folder with a manifest.json and its safetensors files."
     ),
+    "bad-vote": Kind(422, "choice is 'none': give one of real, coloured."),
+    "voted": Kind(409, "this question was answered before, and the first answer counts."),
     "job-unfinished": Kind(409, "the job is running: 12 of 200 pictures are finished. Follow its events, or cancel it."),
     "not-found": Kind(404, "there is no job '6f1c…': it has expired, or never was."),
     "method-not-allowed": Kind(405, "GET is not for /v1/colorize: use POST."),
@@ -144,6 +146,9 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where, name = str(first["loc"][0]), str(first["loc"][-1])
+    if request.url.path.startswith("/survey"):
+        fields = "the voter, 32 hexadecimal digits, in the header X-Survey-Voter, and a vote as JSON with question and choice"
+        return refusal("bad-request", f"the request is not valid ({first['msg']}): send {fields}.")
     if where == "query" and first["type"] == "extra_forbidden":
         known = (RouteQuery if request.url.path.endswith("/route") else ColorizeQuery).model_fields
         detail = f"there is no option {name!r}: the options are {', '.join(known)}."

@@ -25,7 +25,9 @@ from app.openapi import describe
 from app.pressure import Pressure
 from app.routes import batch, bundle, colorize, health, page
 from app.routes import jobs as job_routes
+from app.routes import survey as survey_routes
 from app.settings import Settings, load_settings
+from app.survey import Survey
 from models.errors import ChromarouteError
 
 SPOOL = 128 * 1024  # bytes of an upload that stay in memory; a batch may have a thousand of them
@@ -39,6 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises:
         SettingsError: a setting is not valid, the keys cannot be read, or jobs cannot be kept: see `app.jobs.Jobs`.
         BundleError: the bundle cannot be served; the message says which file or field is wrong.
+        SurveyError: the survey cannot be served.
     """
     settings = settings or load_settings()
     MultiPartParser.spool_max_size = SPOOL
@@ -46,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     gate = Gate(read_keys(settings.keys)) if settings.keys else None
     engine = Engine(settings, metrics)
     jobs = Jobs(settings, engine) if settings.jobs else None
+    survey = Survey(settings.survey, settings.data_dir) if settings.survey else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         form_limits={"max_files": settings.max_items + 1},  # one more than are taken, so that it is we who refuse
     )
-    app.state.engine, app.state.metrics, app.state.jobs = engine, metrics, jobs
+    app.state.engine, app.state.metrics, app.state.jobs, app.state.survey = engine, metrics, jobs, survey
     # the last one added sees a request first
     app.add_middleware(Pressure, max_requests=settings.max_requests, deadline=settings.deadline, metrics=metrics)
     app.add_middleware(BodyLimit, settings=settings)
@@ -89,6 +93,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(routes.router, dependencies=key)
     for routes in (health, page):
         app.include_router(routes.router)
+    if survey is not None:
+        app.include_router(survey_routes.router)
     page.mount(app)
     describe(app, engine)
     return app

@@ -10,17 +10,18 @@ from app.metrics import Metrics
 
 SINGLE = ("/v1/colorize", "/v1/route")
 MANY = ("/v1/colorize/batch", "/v1/jobs")  # these answers take as long as they take
+VOTES = ("/survey/votes",)
 PICTURES = SINGLE + MANY
 SHARE = 8  # of the requests inside, one in so many may bring many pictures, and at least one
 PIECE = 256 * 1024  # bytes of an answer
 
 
 class Pressure:
-    """ASGI middleware over the requests that send pictures.
+    """ASGI middleware over the requests that send something: pictures, or the votes of a survey.
 
     More requests than the limit are refused before their body is read. A picture that is not answered by the deadline is, by a
-    problem, and its work is dropped; so is the work for a client that hung up. A batch or a job has no deadline, but its client has
-    one between two pieces that it sends; every client has one to take the next piece of the answer.
+    problem, and its work is dropped; so is the work for a client that hung up. A batch, a job or a vote has no deadline, but its
+    client has one between two pieces that it sends; every client has one to take the next piece of the answer.
 
     Args:
         app: the application behind it.
@@ -31,7 +32,8 @@ class Pressure:
 
     def __init__(self, app: ASGIApp, max_requests: int, deadline: float, metrics: Metrics) -> None:
         self.app, self.deadline, self.metrics = app, deadline, metrics
-        self._room = dict.fromkeys(SINGLE, max_requests) | {path: max(1, max_requests // SHARE) for path in MANY}
+        few = max(1, max_requests // SHARE)
+        self._room = dict.fromkeys(SINGLE, max_requests) | dict.fromkeys(MANY, few) | dict.fromkeys(VOTES, max_requests)
         self._inside = dict.fromkeys(self._room, 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +41,7 @@ class Pressure:
         if scope["type"] != "http" or scope["method"] != "POST" or path not in self._room:
             await self.app(scope, receive, send)
             return
-        kin = MANY if path in MANY else SINGLE
+        kin = next(group for group in (SINGLE, MANY, VOTES) if path in group)
         if sum(self._inside[each] for each in kin) >= self._room[path]:
             self.metrics.refused.labels("busy").inc()
             detail = f"{self._room[path]} requests of this kind are being worked on, which is the limit: try again after 1 second."
@@ -48,7 +50,7 @@ class Pressure:
         self._inside[path] += 1
         try:
             with self.metrics.inside.track_inprogress():
-                await (self._moving if path in MANY else self._in_time)(scope, receive, send)
+                await (self._in_time if path in SINGLE else self._moving)(scope, receive, send)
         finally:
             self._inside[path] -= 1
 

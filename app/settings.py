@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     jobs: bool = Field(True, description="whether jobs are offered; without them nothing is written to data_dir")
     max_backlog: int = Field(100_000, gt=0, description="most pictures of jobs that are not finished; more get 503")
     job_hours: float = Field(24, gt=0, description="hours that the results of a finished job are kept")
+    survey: Path | None = Field(None, description="folder of a blind survey, served at /survey; votes are kept in data_dir")
     database: str = Field("", description="postgresql://... for several replicas; SQLite in data_dir if empty")
     replica: str = Field(
         default_factory=socket.gethostname, pattern=r"^[\w.-]{1,64}$", description="name of this process among the replicas"

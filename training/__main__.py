@@ -1,11 +1,11 @@
-"""`chromaroute-train`: collect, prepare, train, look, publish, evaluate."""
+"""`chromaroute-train`: collect, prepare, train, look, publish, evaluate, ask people."""
 
 import sys
 
 import typer
 
 from models.errors import ChromarouteError
-from training.commands import bundles, data, runs
+from training.commands import bundles, data, runs, survey
 
 app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles of them.", pretty_exceptions_enable=False)
 
@@ -15,6 +15,11 @@ for _command in (
     bundles.publish, bundles.evaluate, bundles.judge,
 ):  # fmt: skip
     app.command()(_command)
+
+survey_app = typer.Typer(no_args_is_help=True, help="Ask people, blind.")
+survey_app.command()(survey.build)
+survey_app.command()(survey.tally)
+app.add_typer(survey_app, name="survey")
 
 
 def main() -> None:

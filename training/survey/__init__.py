@@ -1,0 +1,1 @@
+"""Blind surveys: made from bundles, and counted when people have voted; the service runs them."""
