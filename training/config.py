@@ -185,7 +185,10 @@ class BundleRecipe(Section):
     description: str
     licence: str
     sources: str = ""
-    base: str = Field("", description="the joint run: trunk, general expert and head; may be empty with the router imagenet")
+    base: str = Field(
+        "",
+        description="the joint run (trunk, general expert, head), or *everyday*, the embedded bundle; may be empty",
+    )
     experts: str = Field("", description="the run with one expert a category")
     general: str = Field("", description="the run that paints the fallback; where it is empty, the base's own decoder does")
     keep_all: bool = Field(False, description="keep every expert, also those that are no better than the general one")

@@ -67,10 +67,10 @@ def _read(name: str, readers: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _laid_over(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """`values` on top of those `below`, table by table; a task of another kind replaces the whole table."""
+    """`values` on top of those `below`, table by table; a task of another kind, or an empty table, replaces the whole one."""
     both = dict(below)
     for key, value in values.items():
-        same = isinstance(value, dict) and isinstance(both.get(key), dict) and "kind" not in value
+        same = isinstance(value, dict) and isinstance(both.get(key), dict) and "kind" not in value and value
         both[key] = _laid_over(both[key], value) if same else value
     return both
 

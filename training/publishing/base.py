@@ -1,5 +1,6 @@
-"""The joint run under a bundle: its trunk, its general decoder and its router head."""
+"""The joint run under a bundle, or the embedded bundle in its place: its trunk, its general decoder and its router head."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.bundle import EVERYDAY, read_weights
 from models.colorizers.vgg_expert import VggExpert
 from models.errors import CheckpointError
+from models.manifest import read_manifest
 from models.vgg import VggTrunk
 from training.checkpoints import file_digest, load_state
 from training.data.manifest import DataError
@@ -19,7 +22,7 @@ from training.trained import BASE, Trained
 
 @dataclass(frozen=True)
 class Base:
-    """A joint run; `digest` is that of its checkpoint, `categories` end with *general*."""
+    """A joint run; `digest` is that of its checkpoint (or of the bundle's manifest), `categories` end with *general*."""
 
     name: str
     digest: str
@@ -46,14 +49,14 @@ class Base:
 
 
 def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.device) -> Base:
-    """The joint run of that name, if it was trained on these categories.
+    """The joint run of that name, if it was trained on these categories; *everyday* is the embedded bundle, taken apart again.
 
     Raises:
         CheckpointError: there is no such run, or it is of another task.
         DataError: it was trained on other categories.
     """
-    folder = runs / name
-    tensors, meta = load_state(folder / BEST)
+    folder = EVERYDAY if name == "everyday" else runs / name
+    tensors, meta, digest = _embedded() if name == "everyday" else (*load_state(folder / BEST), file_digest(folder / BEST))
     if not isinstance(meta.get("trunk"), str):
         raise CheckpointError(f"{folder} has no trunk: the base of a bundle is a run of the task `joint`.")
     if tuple(meta["categories"]) != categories:
@@ -63,4 +66,26 @@ def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.
         )
     trunk = VggTrunk(meta["trunk"]).eval().to(device)
     trunk.load_state_dict(part(tensors, "trunk."))
-    return Base(name, file_digest(folder / BEST), tensors, meta, trunk)
+    return Base(name, digest, tensors, meta, trunk)
+
+
+def _embedded() -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Trunk, head and general decoder of the embedded bundle, as the joint run had them, in half precision."""
+    manifest, content = read_manifest(EVERYDAY)
+    router = manifest.router
+    cards = {
+        "trunk": manifest.trunks[router.trunk],
+        "head": router,
+        "expert": manifest.experts[manifest.categories[router.fallback]],
+    }
+    tensors = {
+        f"{name}.{key}": tensor.float() if tensor.is_floating_point() else tensor
+        for name, card in cards.items()
+        for key, tensor in read_weights(EVERYDAY / card.file, card, name).items()
+    }
+    meta = {
+        "trunk": cards["trunk"].arguments["network"],
+        "categories": [*router.arguments["categories"], router.fallback],
+        "origin": {"data": router.data},
+    }
+    return tensors, meta, hashlib.sha256(content).hexdigest()
