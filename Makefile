@@ -61,4 +61,4 @@ bundle: $(VENV)/dev.done
 	$(TRAIN) train everyday-trunk $(FLAGS)
 	$(TRAIN) train everyday-experts $(FLAGS)
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
-	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --split test $(if $(SMOKE),--limit 42,--out docs/everyday-test.json)
+	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)

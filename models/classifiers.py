@@ -81,12 +81,11 @@ class ImageNetClassifier(Classifier):
 
     def __init__(self, mapping: str = "everyday", score: str = "sum") -> None:
         super().__init__()
-        labels = imagenet_mapping(mapping)
         if score not in ("sum", "max"):
             raise ValueError(f"score is {score!r}: give sum or max.")
         self.score = score
-        self.categories = tuple(sorted({category for category in labels if category}))
-        self.register_buffer("members", _membership(labels, self.categories), persistent=False)
+        self.categories, members = imagenet_members(mapping)
+        self.register_buffer("members", members, persistent=False)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
         self.classifier = torchvision_vgg.VGG(nn.Identity(), init_weights=False).classifier
 
@@ -116,6 +115,8 @@ def imagenet_mapping(name: str) -> tuple[str | None, ...]:
     return tuple(row[column] for row in table["labels"])
 
 
-def _membership(labels: Sequence[str | None], categories: Sequence[str]) -> Tensor:
-    """`(categories, 1000)`: 1 where the label belongs to the category."""
-    return torch.tensor([[float(label == category) for label in labels] for category in categories])
+def imagenet_members(name: str) -> tuple[tuple[str, ...], Tensor]:
+    """The categories of a mapping, and `(categories, 1000)`: 1 where the label belongs to the category. Errors as above."""
+    labels = imagenet_mapping(name)
+    categories = tuple(sorted({category for category in labels if category}))
+    return categories, torch.tensor([[float(label == category) for label in labels] for category in categories])

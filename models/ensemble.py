@@ -4,7 +4,7 @@ Papers 003 and 004 classify, then colour. What differs: the classifier and the e
 route blends several experts. Pictures come one at a time: on a CPU a batch brings nothing (one picture fills the cores).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -170,8 +170,22 @@ class Ensemble:
             with watch.stage("route"):
                 route = self._route(views, options)
             with watch.stage("paint"):
-                ab = self._blend([(self._expert(name, views), weight) for name, weight in self.shares(route).items()])
+                ab = self.blend(route, {name: self._expert(name, views) for name in self.shares(route)})
         return ab * options.saturation, self._decision(route, watch)
+
+    def studio(self, picture: Picture) -> tuple[Tensor, Callable[[str], Tensor]]:
+        """For judging routes: the classifier's probabilities `(categories + 1,)`, and what any expert, by its name, paints.
+
+        All of it comes from one pass of each trunk.
+        """
+        views = Views(picture, self.bundle, self.runtime)
+
+        def paint(name: str) -> Tensor:
+            with self.runtime.running():
+                return self._expert(name, views)
+
+        with self.runtime.running():
+            return self._probabilities(views), paint
 
     def shares(self, route: Route) -> dict[str, float]:
         """The experts of a route and their weights, which sum to 1, heaviest first."""
@@ -180,6 +194,13 @@ class Ensemble:
             expert = self.bundle.manifest.categories[category]
             shares[expert] = shares.get(expert, 0.0) + weight
         return dict(sorted(((name, weight) for name, weight in shares.items() if weight > 0), key=lambda item: -item[1]))
+
+    def blend(self, route: Route, painted: Mapping[str, Tensor]) -> Tensor:
+        """The weighted mean of what the experts of a route have painted, at the resolution of the heaviest."""
+        (first, weight), *others = self.shares(route).items()
+        height, width = painted[first].shape[-2:]
+        blended = painted[first] * weight
+        return sum((chroma.resize(painted[name], (height, width)) * weight for name, weight in others), blended)
 
     def _route(self, views: Views, options: Options) -> Route:
         return self.bundle.router.route(self._probabilities(views), options.category, options.threshold, options.soft)
@@ -194,11 +215,6 @@ class Ensemble:
             return expert.decode(views.taps(card.trunk), views.lightness(card.working_size, expert.stride)).float()
         ab: Tensor = expert(views.lightness(card.working_size, expert.stride))
         return ab.float()
-
-    def _blend(self, painted: list[tuple[Tensor, float]]) -> Tensor:
-        """The weighted mean of what the experts painted, at the resolution of the first."""
-        height, width = painted[0][0].shape[-2:]
-        return sum((chroma.resize(ab, (height, width)) * weight for ab, weight in painted[1:]), painted[0][0] * painted[0][1])
 
     def _decision(self, route: Route, watch: Stopwatch) -> Decision:
         shares = self.shares(route)

@@ -10,10 +10,10 @@ import torch
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 try:
-    from torchvision.models import inception, resnet, vgg
+    from torchvision.models import AlexNet_Weights, get_model, inception, resnet, vgg
 except RuntimeError:  # "operator torchvision::nms does not exist"
     for _operator in ("torchvision::nms", "torchvision::qnms"):
         torch.library.define(_operator, SCHEMA)
-    from torchvision.models import inception, resnet, vgg
+    from torchvision.models import AlexNet_Weights, get_model, inception, resnet, vgg
 
-__all__ = ["inception", "resnet", "vgg"]
+__all__ = ["AlexNet_Weights", "get_model", "inception", "resnet", "vgg"]

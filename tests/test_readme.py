@@ -15,9 +15,12 @@ from PIL import Image
 
 from models.bundle import Bundle
 from tests.serving import serving
-from training.evaluation.report import markdown
+from training.evaluation.document import Table, markdown
+from training.evaluation.report import blocks, readme_table
+from training.evaluation.wording import difference, sign
 
 ROOT = Path(__file__).parents[1]
+REPORT = ROOT / "docs" / "report"
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()
@@ -86,9 +89,35 @@ def test_command_lines_work(command: str, desk: Path) -> None:
 
 
 def test_the_measured_table_is_the_committed_report_on_the_shipped_bundle(bundle: Bundle) -> None:
-    numbers = json.loads((ROOT / "docs" / "everyday-test.json").read_text())
-    assert markdown(numbers) in README
+    numbers = json.loads((REPORT / "report.json").read_text())
+    assert readme_table(numbers) in README
+    better = [name for name, row in numbers["categories"].items() if sign(row["routed - general"]) == -1]
+    paid = difference(numbers["differences"]["routed - general"])
+    said = f"by ΔE00 {paid}, in {len(better)} of {len(numbers['categories'])} categories"
+    assert said in README
     assert numbers["bundle"] == bundle.label
+
+
+def test_the_results_quote_the_committed_report() -> None:
+    results, report = (ROOT / "docs" / "results.md").read_text(), (REPORT / "report.md").read_text().replace("**", "")
+    tables = results[results.index("## Side by side") : results.index("## Questions")], results[results.index("| way | mean |") :]
+    quoted = [
+        line
+        for table in tables
+        for line in table.split("\n\n")[1 if table.startswith("##") else 0].splitlines()
+        if "---" not in line
+    ]
+    assert len(quoted) > 25
+    for line in quoted[1:]:
+        assert line in report, line
+
+
+def test_the_committed_report_says_what_its_numbers_say() -> None:
+    numbers, text = json.loads((REPORT / "report.json").read_text()), (REPORT / "report.md").read_text()
+    tables = [block for block in blocks(numbers, []) if isinstance(block, Table)]
+    assert len(tables) > 6
+    for table in tables:
+        assert markdown([table]).strip() in text
 
 
 def test_the_documents_that_the_readme_names_are_there() -> None:

@@ -36,7 +36,7 @@ def draw(folder: Path) -> list[Path]:
     found = [_curves(rows, folder)]
     named = [row for row in rows if "confusion" in row]
     if named:
-        found.append(_confusion(max(named, key=lambda row: row["score"])["confusion"], folder / "confusion.png"))
+        found.append(_saved(confusion_figure(max(named, key=lambda row: row["score"])["confusion"]), folder / "confusion.png"))
     if (progress := _progress(folder, rows)) is not None:
         found.append(progress)
     return found
@@ -61,7 +61,8 @@ def _curves(rows: list[dict[str, Any]], folder: Path) -> Path:
     return _saved(figure, folder / "curves.png")
 
 
-def _confusion(confusion: dict[str, Any], path: Path) -> Path:
+def confusion_figure(confusion: dict[str, Any], columns: str = "named") -> Any:
+    """A confusion matrix: `categories`, and `counts` whose rows are the truth; `columns` says what happened to the pictures."""
     names, counts = confusion["categories"], np.asarray(confusion["counts"])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2 + 0.42 * len(names)
@@ -74,8 +75,8 @@ def _confusion(confusion: dict[str, Any], path: Path) -> Path:
             axes.text(named, truth, str(count), ha="center", va="center", fontsize=7, color=ink)
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="named", ylabel="is")
-    return _saved(figure, path)
+    axes.set(xlabel=columns, ylabel="is")
+    return figure
 
 
 def _progress(folder: Path, rows: list[dict[str, Any]]) -> Path | None:

@@ -1,27 +1,33 @@
 """Commands on what was trained: publish it, evaluate it, have it judged."""
 
 import json
+import re
+import shlex
+import sys
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.bundle import load_bundle
-from models.ensemble import Ensemble
+from models.bundle import EVERYDAY
 from models.files import replace_file
 from models.runtime import Runtime
 from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Limit, Runs, SetNames, Smoke, Split, labelled
 from training.data.batches import plain_batches
 from training.data.manifest import DataError, Entry, read_manifest
 from training.data.packs import load_pack
+from training.evaluation.evaluate import bundles_by_name, plain
 from training.evaluation.evaluate import evaluate as evaluate_bundle
 from training.evaluation.judge import Judgement, load_judge
 from training.evaluation.judge import judge as judge_colours
-from training.evaluation.report import show
+from training.evaluation.namers import naming_errors
+from training.evaluation.numbers import numbers, per_picture
+from training.evaluation.report import check_folder, made_with, show, write_report
+from training.evaluation.samples import own_samples, packaged_samples, sample_rows
+from training.evaluation.semantic import semantic_judge
 from training.material import select
 from training.publishing.publish import publish as publish_bundle
 from training.recipe_files import load_bundle_recipe
@@ -48,19 +54,41 @@ def publish(
 
 
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")] = Path("models/bundles/everyday"),
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")] = EVERYDAY,
     data: Data = MANIFEST,
+    against: Annotated[list[Path], typer.Option(help="Folder of another bundle, to be compared; may be repeated.")] = [],  # noqa: B006
     split: Split = "test",
     sets: SetNames = [],  # noqa: B006
     limit: Limit = 0,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report: HTML, Markdown, JSON, CSV.")] = Path("report"),
+    judge: Annotated[
+        str, typer.Option(help="Who scores meaning: a run like li-judge, or NETWORK=FILE with torchvision's weights.")
+    ] = "",
+    namers: Annotated[list[Path], typer.Option("--namer", help="Folder of a run that names, for the table of backbones.")] = [],  # noqa: B006
+    risk: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong names for which a threshold is sought.")] = 0.1,
+    pictures: Annotated[Path | None, typer.Option(help="Colour pictures to show; samples of packages if not given.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Score a bundle on grey copies of pictures whose colours are known."""
-    found = evaluate_bundle(Ensemble(load_bundle(bundle), Runtime(device)), _entries(data, sets, split, limit))
-    if out is not None:
-        replace_file(out, (json.dumps(rounded(asdict(found)), indent=1) + "\n").encode())
-    show(found, Console())
+    """Judge a bundle on grey copies of pictures whose colours are known, and write a report of it."""
+    check_folder(out)
+    known = read_manifest(data)
+    entries = _entries(data, known, sets, split, limit)
+    place = alone(device).device
+    judging = semantic_judge(judge, place) if judge else None
+    samples = [*(own_samples(pictures) if pictures else packaged_samples())]
+    named = naming_errors(labelled(namers), entries, data.parent / "packs", place)
+    (_, ensemble), *others = bundles_by_name([bundle, *against], Runtime(device)).items()
+    found = evaluate_bundle(ensemble, dict(others), entries, known, judging, risk)
+    told = {**numbers(found), "namers": plain(named), "made": made_with(_command(), device)}
+    write_report(told, list(sample_rows(ensemble, samples)), per_picture(found), out)
+    show(told, Console())
+    print(out / "report.html")
+
+
+def _command() -> str:
+    """The command line, with absolute paths by their last parts: where a machine keeps things is nobody's business."""
+    short = [re.sub(r"(?<![^=\s])/[^=\s]*", lambda found: "/".join(Path(found[0]).parts[-2:]), word) for word in sys.argv[1:]]
+    return shlex.join(["chromaroute-train", *short])
 
 
 def judge(
@@ -87,11 +115,11 @@ def judge(
     except ValueError as error:
         raise DataError(f"--temperatures is {temperatures!r}: give numbers above 0, with commas between.") from error
     size = next(iter(trained.values())).size
-    pack = load_pack(_entries(data, sets, split, limit), classifier.categories, size, data.parent / "packs")
+    pack = load_pack(_entries(data, read_manifest(data), sets, split, limit), classifier.categories, size, data.parent / "packs")
     batches = (batch.to(place) for batch in plain_batches(pack, 128, size))
     found = judge_colours(classifier, trained, batches, steps)
     if out is not None:
-        replace_file(out, (json.dumps(rounded({"pictures": len(found.labels), "ways": found.rows()}), indent=1) + "\n").encode())
+        replace_file(out, (json.dumps(plain({"pictures": len(found.labels), "ways": found.rows()}), indent=1) + "\n").encode())
     _show(found, Console())
 
 
@@ -108,18 +136,10 @@ def _show(found: Judgement, console: Console) -> None:
     console.print(table)
 
 
-def _entries(data: Path, sets: list[str], split: str, limit: int) -> list[Entry]:
-    known = read_manifest(data)
+def _entries(data: Path, known: list[Entry], sets: list[str], split: str, limit: int) -> list[Entry]:
     entries = select(known, tuple(sets), split, limit)
     if not entries:
         counts = Counter(f"{entry.set} {entry.split}" for entry in known)
         there = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
         raise DataError(f"{data} has no picture in the split {split!r} of these sets; it has {there}. See --split and --set-name.")
     return entries
-
-
-def rounded(value: Any) -> Any:
-    """The same nested value with floats at four places."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value

@@ -9,15 +9,20 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from training.commands.options import MANIFEST, Data, Limit, SetNames, Split
+from models.files import replace_file
+from training.commands.options import MANIFEST, Data, Device, Limit, SetNames, Split
 from training.data.collect import Collected, collect
 from training.data.manifest import DataError, read_manifest, write_manifest, write_set_aside
 from training.data.packs import load_pack
 from training.data.polite import Polite
 from training.data.prepare import prepare as prepare_entries
 from training.data.sources import Source, openverse, unsplash, url_lists, wikimedia
-from training.evaluation.colours import count_colours, draw_colours
+from training.evaluation import charts
+from training.evaluation.colours import SIDE, count_colours, draw_colours
+from training.evaluation.distribution import CELL, CELLS, CHROMA_STEP, distances, pack_counts
 from training.material import select
+from training.team import alone
+from training.trained import load_trained
 
 
 def collect_pictures(
@@ -84,9 +89,13 @@ def colours(
     sets: SetNames = [],  # noqa: B006 (typer reads the default and does not change it)
     category: Annotated[str, typer.Option(help="Only this category.")] = "",
     limit: Limit = 0,
-    out: Annotated[Path, typer.Option(help="The picture to draw.")] = Path("colours.png"),
+    expert: Annotated[Path | None, typer.Option(help="Folder of a finished run that paints, to be held against the data.")] = None,
+    out: Annotated[Path, typer.Option(help="The picture to draw; NAME-density.png and NAME-chroma.png come beside it.")] = Path(
+        "colours.png"
+    ),
+    device: Device = "cpu",
 ) -> None:
-    """Draw the share of the most common colours of a data set."""
+    """Draw the colours of a data set: the commonest, where each category's lie, how vivid they are; and an expert's beside."""
     entries = [entry for entry in select(read_manifest(data), tuple(sets), split, limit) if category in ("", entry.category)]
     names = tuple(sorted({entry.category for entry in entries}))
     if not names:
@@ -94,8 +103,24 @@ def colours(
         raise DataError(
             f"{data} has no such pictures: the categories are {', '.join(there)}. See --category, --split and --set-name."
         )
-    found = count_colours(load_pack(entries, names, 64, data.parent / "packs"))
+    place = alone(device).device
+    painter = load_trained(expert, place) if expert else None
+    side = painter.size if painter else SIDE
+    pack = load_pack(entries, names, side, data.parent / "packs")
+    found = count_colours(pack)
     draw_colours(found, category or ", ".join(sets) or data.stem, out)
     for colour, share in zip(found.colours[:10], found.shares[:10], strict=False):
         print("#{:02x}{:02x}{:02x} {:.1%}".format(*colour, share))
-    print(out)
+    own = {name: pack.pick((pack.labels == index).nonzero()[0]) for index, name in enumerate(names)}
+    true = {name: pack_counts(each, side) for name, each in own.items()}
+    painted = {}
+    if painter is not None:
+        network = painter.network
+        painted = {name: pack_counts(each, side, lambda L: network(L.to(place))) for name, each in own.items()}
+    replace_file(density := out.with_stem(f"{out.stem}-density"), charts.densities(true, painted, CELL * CELLS / 2))
+    shown = distances(names, [{"truth": true[name], "painted": painted.get(name, true[name])} for name in names])
+    replace_file(chroma := out.with_stem(f"{out.stem}-chroma"), charts.chroma(shown, CHROMA_STEP, painted=painter is not None))
+    if painter is not None:
+        told = ", ".join(f"{name} {far:.3f}" for name, far in shown["painted"]["by_category"].items())
+        print(f"Jensen-Shannon divergence of what it paints from the data, in bits: all {shown['painted']['all']:.3f}; {told}")
+    print(out, density, chroma)

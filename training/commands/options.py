@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from training.data.manifest import DataError
+
 Data = Annotated[Path, typer.Option("--data", help="The manifest that `prepare` wrote.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the runs.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps ...")]
@@ -18,6 +20,13 @@ MANIFEST, RUNS = Path("data/manifest.csv"), Path("runs")
 
 
 def labelled(folders: list[Path]) -> dict[str, Path]:
-    """Folders by their names, or by the last two parts of their paths where names are double."""
+    """Folders by their names, or by the last two parts of their paths where names are double.
+
+    Raises:
+        DataError: these are double too.
+    """
     names = [folder.name for folder in folders]
-    return {folder.name if names.count(folder.name) == 1 else "/".join(folder.parts[-2:]): folder for folder in folders}
+    found = {folder.name if names.count(folder.name) == 1 else "/".join(folder.parts[-2:]): folder for folder in folders}
+    if len(found) < len(folders):
+        raise DataError(f"the folders {', '.join(map(str, folders))} end alike or are given twice: move them, or give each once.")
+    return found

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import ChromarouteError
+from models.files import replace_file
 from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Runs, Smoke, labelled
+from training.evaluation import charts
 from training.evaluation.crossing import cross as cross_experts
-from training.evaluation.crossing import draw_crossing
 from training.fit import BEST, line, read_metrics
 from training.material import Material
 from training.plots import PlotError, draw
@@ -118,6 +119,7 @@ def cross(
     experts = {name: load_trained(runs / chosen.name / name, place) for name in names}
     matrix = cross_experts(experts, material, place)
     path = out or runs / chosen.name / "crossing.png"
-    draw_crossing(names, matrix, path)
-    _table("pictures of, painted by", experts, {name: dict(zip(names, matrix[:, i], strict=True)) for i, name in enumerate(names)})
+    rows = {name: dict(zip(names, row, strict=True)) for name, row in zip(names, matrix.tolist(), strict=True)}
+    replace_file(path, charts.crossing(rows, {name: name for name in names}))
+    _table("pictures of, painted by", experts, {name: {row: rows[row][name] for row in names} for name in names})
     print(path)

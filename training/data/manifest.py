@@ -44,6 +44,12 @@ class Entry:
     height: int
     sha256: str
 
+    @property
+    def name(self) -> str:
+        """The member of its shard, or the last two parts of its path: what may be told of where it lies."""
+        shard, separator, member = self.path.partition(MEMBER)
+        return member if separator else "/".join(Path(shard).parts[-2:])
+
 
 def split_by_content(sha256: str) -> str:
     """`train`, `val` or `test` in shares of 90, 5 and 5, drawn from the content: a copy of a picture can never cross splits."""

@@ -1,159 +1,180 @@
 """How good a bundle is on pictures whose colours are known, through the very code that serves it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
-from models import chroma
-from models.ensemble import Ensemble, Options
-from models.imaging import Picture
-from models.lab import srgb_to_lab
-from training.data.manifest import Entry, read_pictures
+from models.bundle import load_bundle
+from models.ensemble import Ensemble
+from models.runtime import Runtime
+from training.data.manifest import DataError, Entry, digest, read_pictures
 from training.data.packs import decode_rgb
-from training.evaluation import metrics
+from training.evaluation.distribution import distances
+from training.evaluation.frechet import frechet_distance
+from training.evaluation.intervals import Interval
+from training.evaluation.routing import Routed, least_certain
+from training.evaluation.semantic import SemanticJudge, independence, verdicts
+from training.evaluation.setting import build_setting
+from training.evaluation.study import Study, study
+from training.evaluation.table import Scored
 
-Painter = Callable[[Picture, str], Tensor]  # a picture and its true category -> ab
-
-
-@dataclass
-class Tally:
-    """Sums over pictures, for one way of colouring."""
-
-    psnr: list[float] = field(default_factory=list)
-    colourfulness: list[float] = field(default_factory=list)
-    delta_e: list[float] = field(default_factory=list)
-
-    def add(self, rgb: np.ndarray, truth: np.ndarray) -> None:
-        """Score one picture, bytes `(h,w,3)`."""
-        pair = [torch.from_numpy(np.array(each)).permute(2, 0, 1)[None].float() / 255 for each in (rgb, truth)]
-        self.psnr.append(float(metrics.psnr(*pair)))
-        self.colourfulness.append(float(metrics.colourfulness(pair[0])))
-        self.delta_e.append(metrics.ciede2000(rgb, truth))
+CHUNK = 64  # pictures in memory at a time
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
-    """What was measured. `rows` maps a way of colouring onto its scores, the whole first and then by category.
+    """What was measured on the pictures `names`.
 
-    `confusion` counts the pictures of each category (rows) by the category that the threshold rule sent them to (columns).
+    `rivals` maps the prefixes of the ways of other bundles onto their labels, `painters` a category onto its expert;
+    `least_certain` and `fell_back` `(n,)` choose pictures. The numbers of each part are its module's.
     """
 
     bundle: str
-    pictures: int
-    router: dict[str, float]
-    rows: dict[str, dict[str, float]]
-    categories: dict[str, dict[str, float]]
-    confusion: dict[str, Any]
+    rivals: Mapping[str, str]
+    data: str
+    sets: Mapping[str, int]
+    names: Sequence[str]
+    scored: Scored
+    least_certain: np.ndarray
+    fell_back: np.ndarray
+    painters: Mapping[str, str]
+    crossing: Mapping[str, Mapping[str, float]]
+    routing: dict[str, Any]
+    distances: dict[str, Any]
+    frechet: dict[str, Any]
+    perceptual: dict[str, Any]
+    semantic: dict[str, Any]
 
 
-def evaluate(ensemble: Ensemble, entries: Sequence[Entry]) -> Evaluation:
-    """Score routed (hard and soft), the general expert alone, the expert of the true category, constant mean ab, and grey.
+def evaluate(
+    bundle: Ensemble,
+    rivals: Mapping[str, Ensemble],
+    entries: Sequence[Entry],
+    known: Sequence[Entry],
+    judge: SemanticJudge | None = None,
+    risk: float = 0.1,
+) -> Evaluation:
+    """Judge a bundle, and others by name beside it, on the pictures of `entries`.
 
-    A picture whose category the bundle does not have counts for the colours and not for the router. The constant is the mean ab
-    of these very pictures, which favours it.
+    The constant is the mean ab of these very pictures, which favours it. `known` are all entries of the manifest: whether judge and
+    colorizer learned from the same pictures is seen from it.
 
     Raises:
-        DataError: a picture is gone.
+        DataError: a picture is gone, or the judge knows none of the categories.
     """
-    painters = _painters(ensemble, entries)
-    tallies: dict[str, dict[str, Tally]] = {}
-    ranks: dict[str, list[int]] = {}
-    choices = ensemble.bundle.router.choices
-    confusion = np.zeros((len(choices), len(choices)), dtype=int)
-    fallbacks = 0
-    for entry, truth in track(_truths(entries), description="evaluating", total=len(entries)):
-        picture = Picture(np.array(Image.fromarray(truth).convert("L")), None, "PNG")
-        route = ensemble.route(picture)
-        fallbacks += route.fell_back
-        if entry.category in choices:
-            confusion[choices.index(entry.category), choices.index(route.category)] += 1
-        rank = _rank(ensemble, picture, entry.category)
-        if rank is not None:
-            ranks.setdefault(entry.category, []).append(rank)
-        tally = tallies.setdefault(entry.category, {name: Tally() for name in ("truth", "grey", *painters)})
-        tally["truth"].add(truth, truth)
-        tally["grey"].add(np.repeat(picture.luma[..., None], 3, axis=2), truth)
-        for name, painter in painters.items():
-            planes = chroma.chroma_planes(picture.luma, painter(picture, entry.category))
-            tally[name].add(chroma.join_rgb(picture.luma, planes), truth)
-    whole = _merged(list(tallies.values()))
-    known = [rank for some in ranks.values() for rank in some]
-    router = {f"top{k}": float(np.mean([rank < k for rank in known])) for k in (1, 3)} if known else {}
-    by_category = {
-        category: {
-            "pictures": float(len(tally["truth"].psnr)),
-            **({f"top{k}": float(np.mean([rank < k for rank in ranks[category]])) for k in (1, 3)} if category in ranks else {}),
-            **{f"{way} {name}": value for way in ("routed", "general") for name, value in _scores(way, tally).items()},
-        }
-        for category, tally in sorted(tallies.items())
-    }
+    if judge and not {entry.category for entry in entries} & set(judge.categories):
+        raise DataError(f"the judge knows {', '.join(judge.categories)}, and none of the pictures is of these.")
+    named = {"": bundle, **{f"{name}: ": ensemble for name, ensemble in rivals.items()}}
+    setting, titles = build_setting(named, entries, judge)
+    for ensemble in named.values():
+        for name in ensemble.bundle.experts:  # here, and not by several threads at once
+            ensemble.runtime.place(ensemble.bundle.experts[name])
+    names: list[str] = []
+    studies: list[Study] = []
+    with _one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
+        pictures = iter(track(read_pictures(entries), description="evaluating", total=len(entries), console=Console(stderr=True)))
+        while chunk := list(islice(pictures, CHUNK)):
+            names += [entry.name for entry, _ in chunk]
+            studies += pool.map(lambda item: study(setting, item[0], decode_rgb(item[1])), chunk)
+    scored = Scored.of(studies)
     return Evaluation(
-        ensemble.bundle.label,
-        len(entries),
-        {**router, "fell_back": fallbacks / len(entries)},
-        {name: _scores(name, whole) for name in whole if name != "truth"},
-        by_category,
-        {"categories": list(choices), "counts": confusion.tolist()},
+        bundle=bundle.bundle.label,
+        rivals={prefix: ensemble.bundle.label for prefix, ensemble in named.items() if prefix},
+        data=digest(entries),
+        sets={name: sum(entry.set == name for entry in entries) for name in sorted({entry.set for entry in entries})},
+        names=names,
+        scored=scored,
+        least_certain=least_certain(studies),
+        fell_back=np.array([each.routes["routed"].fell_back for each in studies]),
+        painters=bundle.bundle.manifest.categories,
+        crossing=_crossing(studies),
+        routing=_routing(studies, named, risk),
+        distances=distances([each.category for each in studies], [each.colours for each in studies]),
+        frechet=_frechet(studies, titles),
+        perceptual={"name": titles["lpips"], "ways": _means(studies, "lpips")} if "lpips" in titles else {},
+        semantic={**verdicts(studies, judge), **independence(judge, named, entries, known)} if judge else {},
     )
 
 
-def _painters(ensemble: Ensemble, entries: Sequence[Entry]) -> dict[str, Painter]:
-    fallback = ensemble.bundle.router.fallback
-    mean = _mean_ab(entries)
-    own = set(ensemble.bundle.manifest.categories)
+def bundles_by_name(folders: Sequence[Path], runtime: Runtime) -> dict[str, Ensemble]:
+    """Bundles by name; by name and digest where names are double.
+
+    Raises:
+        BundleError: one of them cannot be used.
+        DataError: one is given twice.
+    """
+    loaded = [load_bundle(folder) for folder in folders]
+    names = Counter(bundle.manifest.name for bundle in loaded)
+    found = {
+        bundle.manifest.name if names[bundle.manifest.name] == 1 else bundle.label: Ensemble(bundle, runtime) for bundle in loaded
+    }
+    if len(found) < len(loaded):
+        raise DataError(f"one of the bundles {', '.join(map(str, folders))} is given twice: give each once.")
+    return found
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """As many workers as cores, a thread of torch each: small pictures use no more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _crossing(studies: Sequence[Study]) -> dict[str, dict[str, float]]:
+    """Mean ΔE00 of the pictures of each category (outer) under each expert: paper 003's figure 9 as numbers."""
+    categories = sorted({each.category for each in studies})
+    own = {name: [each.crossing for each in studies if each.category == name] for name in categories}
+    return {name: {expert: float(np.mean([row[expert] for row in rows])) for expert in rows[0]} for name, rows in own.items()}
+
+
+def _routing(studies: Sequence[Study], named: Mapping[str, Ensemble], risk: float) -> dict[str, Any]:
+    found = {}
+    for prefix, ensemble in named.items():
+        routed = Routed.of(studies, ensemble.bundle.router, f"{prefix}routed")
+        if routed is not None:
+            found[f"{prefix}routed"] = {**routed.numbers(risk), "threshold": ensemble.bundle.router.threshold}
+    return found
+
+
+def _frechet(studies: Sequence[Study], names: Mapping[str, str]) -> dict[str, Any]:
+    found = {}
+    for key in ("trunk", "inception"):
+        if key in names and len(studies) > 1:
+            features = {way: np.array([each.seen[key][way] for each in studies], dtype=float) for way in studies[0].seen[key]}
+            ways = {way: frechet_distance(each, features["truth"]) for way, each in features.items() if way != "truth"}
+            found[key] = {"name": names[key], "ways": ways}
+    return found
+
+
+def _means(studies: Sequence[Study], witness: str) -> dict[str, float]:
     return {
-        "constant mean ab": lambda picture, category: mean,
-        "general": lambda picture, category: ensemble.paint(picture, Options(category=fallback))[0],
-        "routed": lambda picture, category: ensemble.paint(picture)[0],
-        "routed, soft": lambda picture, category: ensemble.paint(picture, Options(soft=True))[0],
-        "true category": lambda picture, category: ensemble.paint(
-            picture, Options(category=category if category in own else fallback)
-        )[0],
+        way: float(np.mean([each.seen[witness][way] for each in studies])) for way in studies[0].seen[witness] if way != "truth"
     }
 
 
-def _truths(entries: Sequence[Entry]) -> Iterator[tuple[Entry, np.ndarray]]:
-    for entry, content in read_pictures(entries):
-        yield entry, decode_rgb(content)
-
-
-def _mean_ab(entries: Sequence[Entry]) -> Tensor:
-    means = []
-    for _, truth in _truths(entries):
-        small = np.array(Image.fromarray(truth).resize((32, 32), Image.Resampling.BOX))
-        means.append(srgb_to_lab(torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255)[:, 1:].mean(dim=(2, 3)))
-    return torch.cat(means).mean(dim=0).view(1, 2, 1, 1)
-
-
-def _rank(ensemble: Ensemble, picture: Picture, category: str) -> int | None:
-    """How many categories the classifier holds likelier than the true one; None if the bundle does not have it."""
-    probabilities = ensemble.probabilities(picture)
-    return sum(p > probabilities[category] for p in probabilities.values()) if category in probabilities else None
-
-
-def _merged(tallies: list[dict[str, Tally]]) -> dict[str, Tally]:
-    whole = {name: Tally() for name in tallies[0]}
-    for tally in tallies:
-        for name, part in tally.items():
-            whole[name].psnr += part.psnr
-            whole[name].colourfulness += part.colourfulness
-            whole[name].delta_e += part.delta_e
-    return whole
-
-
-def _scores(way: str, tally: dict[str, Tally]) -> dict[str, float]:
-    """Means over pictures, beside grey's and the truth's."""
-    mine, grey, truth = tally[way], tally["grey"], tally["truth"]
-    return {
-        "psnr": float(np.mean(mine.psnr)),
-        "psnr_gain": float(np.mean(mine.psnr) - np.mean(grey.psnr)),
-        "colourfulness": float(np.mean(mine.colourfulness) / np.mean(truth.colourfulness)),
-        "delta_e": float(np.mean(mine.delta_e)),
-        "delta_e_ratio": float(np.mean(mine.delta_e) / np.mean(grey.delta_e)),
-    }
+def plain(value: Any) -> Any:
+    """The same nested value as JSON has it: intervals as `[value, low, high]`, numbers at five places."""
+    if isinstance(value, Interval):
+        return [plain(each) for each in (value.value, value.low, value.high)]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return None if np.isnan(value) else round(value, 5)
+    return value

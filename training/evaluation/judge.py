@@ -9,25 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.colorizers.zhang import Zhang
 from models.errors import CheckpointError
-from training.backbones import build_namer
-from training.checkpoints import load_state
-from training.config import Naming
 from training.data.batches import Batch
-from training.fit import BEST
+from training.evaluation.namers import TrainedNamer, load_namer
 from training.trained import Trained
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(TrainedNamer):
     """A finished naming run that reads colour."""
-
-    network: nn.Module
-    categories: tuple[str, ...]
 
     @torch.no_grad()
     def probabilities(self, L: Tensor, ab: Tensor) -> Tensor:
@@ -77,15 +71,12 @@ def load_judge(folder: Path, device: torch.device) -> Judge:
     Raises:
         CheckpointError: there is no such run, or it does not name coloured pictures.
     """
-    tensors, meta = load_state(folder / BEST)
-    if meta.get("namer", {}).get("reads") != "colour":
+    namer = load_namer(folder, device)
+    if namer.meta["namer"]["reads"] != "colour":
         raise CheckpointError(
             f"{folder} does not judge colours: give a run of the task naming that reads colour, li-judge for one."
         )
-    categories = tuple(meta["categories"])
-    network = build_namer(Naming(kind="naming", **meta["namer"]), len(categories), pretrained=False)
-    network.load_state_dict(tensors)
-    return Judge(network.eval().to(device), categories)
+    return Judge(namer.network, namer.categories, namer.meta)
 
 
 @torch.no_grad()

@@ -1,51 +1,109 @@
-"""The numbers of an evaluation as tables: for a terminal, and for the README."""
+"""The report of an evaluation, out of its numbers: one page for a newcomer, then every table for a sceptic."""
 
-from collections.abc import Mapping
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import torch
+from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Shown
 
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.naming import error_types
+from models.files import replace_folder
+from training.data.manifest import DataError
+from training.evaluation import sections
+from training.evaluation.document import Block, figures, html, markdown
+from training.evaluation.front import front_page
+from training.evaluation.intervals import SAMPLES
+from training.evaluation.wording import TITLES, interval, number, titled
+
+NUMBERS = "report.json"
+FILES = {"report.html", "report.md", NUMBERS, "pictures.csv", "plots"}
+
+Numbers = Mapping[str, Any]
 
 
-def show(found: Evaluation, console: Console) -> None:
-    """Print the whole, then every category."""
-    router = ", ".join(f"{name} {value:.1%}" for name, value in found.router.items())
-    console.print(f"{found.bundle} on {found.pictures} pictures; router: {router}")
-    table = Table("way", "PSNR, dB", "minus grey's", "colourfulness / truth's", "ΔE00", "of grey's")
-    for name, row in found.rows.items():
-        cells = (f"{row['psnr']:.2f}", f"{row['psnr_gain']:+.2f}", f"{row['colourfulness']:.2f}")
-        table.add_row(name, *cells, f"{row['delta_e']:.2f}", f"{row['delta_e_ratio']:.3f}")
+def blocks(found: Numbers, samples: Sequence[tuple[str, Image.Image]]) -> list[Block]:
+    """All of the report, from the values of `report.json`."""
+    parts = (sections.colour, sections.against, sections.routing, sections.semantic, sections.data, sections.method)
+    return [*front_page(found, samples), *(block for section in parts for block in section(found))]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise a DataError if a report would replace something that is none."""
+    others = {path.name for path in folder.iterdir()} - FILES if folder.is_dir() else {folder.name} if folder.exists() else set()
+    if others:
+        raise DataError(
+            f"{folder} has {min(others)} in it, which is no part of a report: choose a new or an empty folder with --out."
+        )
+
+
+def write_report(found: Numbers, samples: Sequence[tuple[str, Image.Image]], per_picture: str, folder: Path) -> None:
+    """Write `report.html`, which stands alone, `report.md` with its `plots`, `report.json` and `pictures.csv`; all or nothing.
+
+    Raises:
+        DataError: the folder has something else in it.
+    """
+    check_folder(folder)
+    whole = blocks(found, samples)
+    texts = {
+        "report.html": html(f"{found['bundle']}: evaluation", whole),
+        "report.md": markdown(whole),
+        NUMBERS: json.dumps(found, indent=1) + "\n",
+        "pictures.csv": per_picture,
+    }
+    replace_folder(folder, {**{name: text.encode() for name, text in texts.items()}, **figures(whole)}, check=lambda _: None)
+
+
+def made_with(command: str, device: str) -> dict[str, str]:
+    """How a report was made, without naming the machine."""
+    names = ("chromaroute", "torch", "scikit-image", "numpy")
+    return {
+        "command": command,
+        "versions": ", ".join(f"{name} {version(name)}" for name in names),
+        "run on": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} cores of {platform.machine()}",
+        "intervals": f"95%, percentiles of {SAMPLES:,} bootstrap samples of the pictures, seed 0, the same samples for every way",
+        "ab of another picture": "of a random permutation of these pictures, seed 0",
+        "ΔE00": "scikit-image, held against the 34 pairs of Sharma, Wu and Dalal 2005 by a test",
+    }
+
+
+def show(found: Numbers, console: Console) -> None:
+    """Print the ways, then every category."""
+    table = Shown("way", "PSNR minus grey's, dB", "ΔE00", "of grey's", "colourfulness / truth's")
+    for way, row in found["ways"].items():
+        table.add_row(
+            titled(way), interval(row["psnr_gain"], "+.2f"), interval(row["delta_e"]), interval(row["delta_e_ratio"], ".3f"),
+            interval(row["colourfulness_ratio"]),
+        )  # fmt: skip
+    console.print(f"{found['bundle']} on {found['pictures']} pictures")
     console.print(table)
-    table = Table("category", "pictures", "top-1", "top-3", "PSNR gain", "colourfulness", "ΔE00 routed", "general")
-    for name, row in found.categories.items():
-        hits = (f"{row[k]:.1%}" if k in row else "" for k in ("top1", "top3"))
-        scores = (f"{row['routed psnr_gain']:+.2f}", f"{row['routed colourfulness']:.2f}")
-        deltas = (f"{row['routed delta_e']:.2f}", f"{row['general delta_e']:.2f}")
-        table.add_row(name, f"{row['pictures']:.0f}", *hits, *scores, *deltas)
-    console.print(table)
-    table = Table("route", "type 1: own sent elsewhere", "type 2: others sent here")
-    for name, errors in error_types(found.confusion["categories"], found.confusion["counts"]).items():
-        table.add_row(name, f"{errors['type1']:.1%}", f"{errors['type2']:.1%}")
+    table = Shown("category", "pictures", "ΔE00 routed", "general", "of grey's", "colourfulness")
+    for name, row in found["categories"].items():
+        routed, general = row["ways"]["routed"], row["ways"]["general"]
+        scores = (routed["delta_e"], general["delta_e"], routed["delta_e_ratio"], routed["colourfulness_ratio"])
+        table.add_row(name, str(row["pictures"]), *(number(each[0]) for each in scores))
     console.print(table)
 
 
-def markdown(numbers: Mapping[str, Any]) -> str:
-    """The README's table, from the JSON that `evaluate --out` wrote."""
+def readme_table(found: Numbers) -> str:
+    """The README's table, from the values of `report.json`."""
     lines = [
-        f"| {numbers['pictures']:,} photographs in grey | PSNR minus grey's, dB | colourfulness / truth's | ΔE00 | ΔE00 / grey's |",
+        f"| {found['pictures']:,} photographs in grey | PSNR minus grey's, dB | colourfulness / truth's | ΔE00 | ΔE00 / grey's |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, row in numbers["rows"].items():
-        title = f"**{name}**" if name == "routed" else name
-        scores = f"{row['psnr_gain']:+.2f} | {row['colourfulness']:.2f} | {row['delta_e']:.2f} | {row['delta_e_ratio']:.3f}"
-        lines.append(f"| {title} | {scores} |")
-    router = numbers["router"]
+    for way in ("grey", "constant", "random", "general", "routed", "soft", "oracle"):
+        row, title = found["ways"][way], f"**{TITLES[way]}**" if way == "routed" else TITLES[way]
+        gain, vivid, error, ratio = (row[key][0] for key in ("psnr_gain", "colourfulness_ratio", "delta_e", "delta_e_ratio"))
+        lines.append(f"| {title} | {gain:+.2f} | {vivid:.2f} | {error:.2f} | {ratio:.3f} |")
+    router = found["routing"]["routed"]
     lines += [
         "",
-        f"Router: top-1 {router['top1']:.1%}, top-3 {router['top3']:.1%}, over {len(numbers['categories'])} classes; "
-        f"{router['fell_back']:.1%} of the pictures fell back.",
+        f"Router: top-1 {router['top1'][0]:.1%}, top-3 {router['top3'][0]:.1%}, over {len(found['categories'])} classes; "
+        f"calibration error {router['calibration_error']:.1%}; {router['fell_back']:.1%} of the pictures fell back.",
     ]
     return "\n".join(lines)
