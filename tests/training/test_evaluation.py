@@ -219,7 +219,7 @@ def test_judges_and_namers_that_are_of_no_use_are_refused_before_anything_is_pai
         (("--judge", f"resnet18={tmp_path / 'weights.pth'}"), CheckpointError, "cannot be used"),
         (("--judge", "palette=weights.pth"), CheckpointError, "give a classifier of torchvision"),
         (("--judge", judge, "--data", tmp_path / "ships.csv"), DataError, "none of the pictures is of these"),
-        (("--namer", judge), CheckpointError, "reads colours, which a router never sees"),
+        (("--namer", judge), CheckpointError, "does not name grey pictures"),
         (("--pictures", tmp_path), DataError, "has no pictures to show"),
         (("--against", EVERYDAY), DataError, "given twice"),
     ):

@@ -322,7 +322,7 @@ def test_shipped_recipes_are_valid_and_open_with_their_command(name: str) -> Non
         ("everyday-trunk", ("task.namming=1",), "task.joint.namming: Extra inputs"),
         ("everyday-trunk", ("schedule.steps=-1",), "schedule.steps"),
         ("everyday-trunk", ("schedule",), "write a.b=value"),
-        ("nowhere", (), "one of bundle-everyday, bundle-pix2pix"),
+        ("nowhere", (), "one of bundle-everyday, bundle-photos64, bundle-pix2pix"),
     ],
 )
 def test_a_recipe_that_cannot_be_run_is_explained(name: str, changes: tuple[str, ...], message: str) -> None:

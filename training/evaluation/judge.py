@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.colorizers.zhang import Zhang
-from models.errors import CheckpointError
 from training.data.batches import Batch
 from training.evaluation.namers import TrainedNamer, load_namer
 from training.trained import Trained
@@ -66,16 +65,8 @@ class Judgement:
 
 
 def load_judge(folder: Path, device: torch.device) -> Judge:
-    """The classifier of a finished run.
-
-    Raises:
-        CheckpointError: there is no such run, or it does not name coloured pictures.
-    """
-    namer = load_namer(folder, device)
-    if namer.meta["namer"]["reads"] != "colour":
-        raise CheckpointError(
-            f"{folder} does not judge colours: give a run of the task naming that reads colour, li-judge for one."
-        )
+    """The classifier of a finished run that names coloured pictures; errors as for `load_namer`."""
+    namer = load_namer(folder, device, "colour")
     return Judge(namer.network, namer.categories, namer.meta)
 
 

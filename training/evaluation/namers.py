@@ -33,15 +33,21 @@ class TrainedNamer:
         return int(self.meta["origin"]["recipe"]["schedule"]["validation_size"])
 
 
-def load_namer(folder: Path, device: torch.device) -> TrainedNamer:
-    """The classifier of a finished run.
+NEEDED = {
+    "colour": "does not judge colours: give a run of the task naming that reads colour, li-judge for one.",
+    "grey": "does not name grey pictures, as a router does: give a run of the task naming that reads grey.",
+}
+
+
+def load_namer(folder: Path, device: torch.device, reads: str) -> TrainedNamer:
+    """The classifier of a finished run, if it reads *grey*, or *colour*, as is wanted.
 
     Raises:
-        CheckpointError: there is no such run, or it does not name pictures.
+        CheckpointError: there is no such run, or it does not name such pictures.
     """
     tensors, meta = load_state(folder / BEST)
-    if "namer" not in meta:
-        raise CheckpointError(f"{folder} is a run that does not name pictures: give one of the task naming.")
+    if meta.get("namer", {}).get("reads") != reads:
+        raise CheckpointError(f"{folder} {NEEDED[reads]}")
     categories = tuple(meta["categories"])
     network = build_namer(Naming(kind="naming", **meta["namer"]), len(categories), pretrained=False)
     network.load_state_dict(tensors)
@@ -53,14 +59,12 @@ def naming_errors(runs: Mapping[str, Path], entries: Sequence[Entry], packs: Pat
     """For each run: how many of the pictures are of its categories, and its top-1 and top-3 errors on these, whole and by category.
 
     Raises:
-        CheckpointError: see `load_namer`; or a run reads colours.
+        CheckpointError: see `load_namer`.
         DataError: none of the pictures is of a run's categories.
     """
     found = {}
     for name, folder in runs.items():
-        namer = load_namer(folder, device)
-        if namer.meta["namer"]["reads"] != "grey":
-            raise CheckpointError(f"{folder} reads colours, which a router never sees: give runs that read grey.")
+        namer = load_namer(folder, device, "grey")
         own = [entry for entry in entries if entry.category in namer.categories]
         if not own:
             raise DataError(f"{folder} names {', '.join(namer.categories)}, and none of the pictures is of these.")
