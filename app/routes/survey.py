@@ -1,6 +1,7 @@
 """The blind survey at `/survey`, where one is served: its page, questions, pictures and votes. It asks for no key."""
 
 import asyncio
+from functools import cache
 from html import escape
 from typing import Annotated
 
@@ -46,8 +47,7 @@ class Vote(BaseModel):
 @router.api_route("", methods=["GET", "HEAD"], include_in_schema=False)
 async def page(request: Request) -> HTMLResponse:
     card = request.app.state.survey.card
-    text = (WEB / "survey.html").read_text().replace("SURVEY-ID", card.id).replace("SURVEY-TITLE", escape(card.title))
-    return HTMLResponse(text, headers={"Content-Security-Policy": POLICY, **FRESH})
+    return HTMLResponse(_page(card.id, card.title), headers={"Content-Security-Policy": POLICY, **FRESH})
 
 
 @router.get("/questions", responses=documented("bad-request", "busy"))
@@ -74,3 +74,9 @@ async def vote(request: Request, vote: Vote, voter: Voter) -> Response:
     survey: Survey = request.app.state.survey
     await asyncio.to_thread(survey.vote, voter, vote.question, vote.choice)
     return Response(status_code=204)
+
+
+@cache
+def _page(survey: str, title: str) -> str:
+    """The page of a survey; the file is read once."""
+    return (WEB / "survey.html").read_text().replace("SURVEY-ID", survey).replace("SURVEY-TITLE", escape(title))

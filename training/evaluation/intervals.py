@@ -21,11 +21,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def is_none(self) -> bool:
-        """Of a difference: whether it lies within its interval, so that there is none to speak of."""
-        return not (self.low > 0 or self.high < 0)
-
 
 class Bootstrap:
     """Resamples `n` pictures, the same way for everything that is asked, so that differences are paired.
@@ -40,7 +35,7 @@ class Bootstrap:
     """
 
     def __init__(self, n: int, groups: NDArray[np.int64] | None = None, seed: int = 0) -> None:
-        self.n, self.seed = n, seed
+        self.seed = seed
         self.groups = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
 
     def mean(self, values: Values) -> Interval:

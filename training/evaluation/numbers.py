@@ -10,11 +10,6 @@ from training.evaluation.evaluate import Evaluation, plain
 from training.evaluation.intervals import Interval
 from training.evaluation.table import METRICS, Scored
 
-SUBSETS = {
-    "least certain": "the 20% of the pictures that the router is least certain of",
-    "fell back": "the pictures that fell back",
-}
-
 
 def numbers(found: Evaluation) -> dict[str, Any]:
     """The numbers of an evaluation; what is not a number is None."""
