@@ -59,6 +59,9 @@ bundle: $(VENV)/dev.done
 	test -d "$(DATA)" || { echo "make bundle DATA=folder, where the folder has the photographs: see docs/training.md"; exit 1; }
 	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv
 	$(TRAIN) train everyday-trunk $(FLAGS)
+	$(TRAIN) train everyday-wide $(FLAGS)
+	$(TRAIN) train everyday-close $(FLAGS)
+	$(TRAIN) train everyday-general $(FLAGS)
 	$(TRAIN) train everyday-experts $(FLAGS)
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
 	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)

@@ -34,12 +34,15 @@ class Data(Section):
     groups: dict[str, tuple[str, ...]] = {}
     vary: Literal["everything", "flips_and_rotations", "flips", "nothing"] = "everything"
     tiny_every: int = Field(0, ge=0, description="every so many steps one of tiny pictures; 0 for none")
+    tiny_size: Side = Field(64, multiple_of=32, description="side that tiny pictures are trained at")
+    softest: Share = Field(0.4, description="of its detail, what the softest of the softened pictures keeps")
 
 
 class Schedule(Section):
     """How long, in what pieces, at what pace. `sizes` are (until this share of the run, side in pixels)."""
 
     steps: int = Field(gt=0)
+    stop_at: int = Field(0, ge=0, description="end after so many of the steps, for another run to go on; 0 for all of them")
     batch: int = Field(64, gt=0)
     sizes: tuple[tuple[Share, Side], ...] = Field(((1.0, 128),), min_length=1)
     optimiser: Literal["adamw", "adam", "adadelta"] = "adamw"
@@ -63,32 +66,69 @@ class Schedule(Section):
             if size % stride:
                 raise RecipeError(f"the schedule has pictures of {size} px: give multiples of {stride}, which this network needs.")
 
+    @property
+    def end(self) -> int:
+        """The number of steps that are taken."""
+        return min(self.stop_at or self.steps, self.steps)
+
     def size_at(self, step: int) -> int:
         """The side of the pictures at a step, in pixels."""
         return next((size for share, size in self.sizes if step < share * self.steps), self.sizes[-1][1])
 
 
-class Joint(Section):
+class ReadOutLoss(Section):
+    """What is asked of the colour that is read out of a distribution, beside the cross-entropy over bins.
+
+    `closeness` weighs ΔE94 / 10 to the truth, less `vividness` for each unit of chroma: of all ways to be as vivid, the one that is
+    closest to the truth, vivid where the network is sure.
+    """
+
+    closeness: float = Field(0.0, ge=0)
+    vividness: float = Field(0.0, ge=0)
+
+
+class TaskSection(Section):
+    """What a recipe trains."""
+
+    @property
+    def earlier(self) -> str:
+        """The run that this one builds on; empty for none."""
+        return ""
+
+
+class Joint(TaskSection):
     """Trunk, general expert and router head together: naming and painting, as in paper 000."""
 
     kind: Literal["joint"]
+    start: str = Field("", description="the joint run to go on from; where it is empty, from nothing")
     trunk: str = "compact"
+    frozen: int = Field(0, ge=0, le=5, description="so many stages of the trunk, from the first, stay as `start` left them")
     naming: float = Field(0.5, ge=0, description="weight of the category cross-entropy")
     tiny_naming: float = Field(0.25, ge=0, description="weight of the cross-entropy of tiny classes")
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     rebalance: float = Field(0.5, ge=0, le=1, description="strength of the rebalancing of rare colours; 1 as published")
+    read_out: ReadOutLoss = ReadOutLoss()
+
+    @property
+    def earlier(self) -> str:
+        return self.start
 
 
-class Expert(Section):
+class Expert(TaskSection):
     """The decoder of a category, fine-tuned from the general one on a frozen trunk."""
 
     kind: Literal["expert"]
-    base: str = Field(description="the run that made the trunk and the general expert")
+    base: str = Field(min_length=1, description="the run that made the trunk and the general expert")
     rebalance: float = Field(0.5, ge=0, le=1)
+    read_out: ReadOutLoss = ReadOutLoss()
     own_share: float = Field(0.8, gt=0, le=1, description="share of a batch from the category itself")
 
+    @property
+    def earlier(self) -> str:
+        return self.base
 
-class Regression(Section):
+
+class Regression(TaskSection):
     """Squared error on the scale of any family that predicts chrominance itself: all five papers have one.
 
     `trunk` and `weights` are of the frozen trunk that some families read: `weights` is *imagenet* (torchvision's), *everyday* (the
@@ -102,7 +142,7 @@ class Regression(Section):
     weights: str = "imagenet"
 
 
-class Bins(Section):
+class Bins(TaskSection):
     """Cross-entropy over ab bins, with or without rebalancing of rare colours; paper 002.
 
     `encoder` is a run of the task `naming` whose backbone is *zhang*: its blocks are taken over, and trained on.
@@ -113,8 +153,12 @@ class Bins(Section):
     rebalance: float = Field(0.0, ge=0, le=1, description="strength of the rebalancing of rare colours; 1 as published")
     encoder: str = ""
 
+    @property
+    def earlier(self) -> str:
+        return self.encoder
 
-class Combined(Section):
+
+class Combined(TaskSection):
     """Painting and naming by one network, with squared error plus cross-entropy / 200; paper 000."""
 
     kind: Literal["combined"]
@@ -123,7 +167,7 @@ class Combined(Section):
     naming: float = Field(1 / 200, ge=0)
 
 
-class Naming(Section):
+class Naming(TaskSection):
     """A classifier of grey or of coloured pictures: papers 000 (its branch alone), 002 (the judge) and 003 (three backbones)."""
 
     kind: Literal["naming"]
@@ -135,7 +179,7 @@ class Naming(Section):
     reads: Literal["grey", "colour"] = "grey"
 
 
-class Adversarial(Section):
+class Adversarial(TaskSection):
     """pix2pix: a generator against a PatchGAN discriminator, with an L1 term; paper 004."""
 
     kind: Literal["adversarial"]
@@ -194,5 +238,6 @@ class BundleRecipe(Section):
     keep_all: bool = Field(False, description="keep every expert, also those that are no better than the general one")
     router: OwnRouter | ImageNetRouter = Field(OwnRouter(), discriminator="classifier")
     working_size: int = Field(128, gt=0)
-    least_chroma: float = Field(0.8, ge=0, description="of the truth's, where an expert can have it")
+    least_colourfulness: float = Field(0.8, ge=0, description="of the truth's, where an expert can have it")
+    margin: float = Field(1.0, ge=0, description="standard errors by which an expert must beat the general one to be kept")
     data: Data = Data()

@@ -45,7 +45,7 @@ def fit(task: Task, schedule: Schedule, seed: int, folder: Path, origin: dict[st
         RecipeError: the batch cannot be dealt to the processes of the team.
     """
     step, best = _resume(task, folder, origin, team)
-    if step == schedule.steps:
+    if step == schedule.end:
         return best
     first, since, seen = step, time.perf_counter(), _seconds(folder)
     console = Console(quiet=team.rank > 0)
@@ -58,11 +58,11 @@ def fit(task: Task, schedule: Schedule, seed: int, folder: Path, origin: dict[st
         ) as progress,
         ThreadPoolExecutor(1) as ahead,
     ):  # fmt: skip
-        bar = progress.add_task(escape(folder.name), total=schedule.steps, completed=step, rate="")
+        bar = progress.add_task(escape(folder.name), total=schedule.end, completed=step, rate="")
         upcoming = ahead.submit(task.draw, step)
-        while step < schedule.steps:
+        while step < schedule.end:
             batch = team.rows(upcoming.result())
-            if step + 1 < schedule.steps:
+            if step + 1 < schedule.end:
                 upcoming = ahead.submit(task.draw, step + 1)
             # the noise of a step depends on nothing that came before it
             torch.manual_seed(seed * 1_000_003 + step + team.rank * 7_368_787)
@@ -78,7 +78,7 @@ def fit(task: Task, schedule: Schedule, seed: int, folder: Path, origin: dict[st
             progress.update(bar, completed=step, rate=f"{rate:.0f} pictures/s")
             if schedule.snapshot_every and step % schedule.snapshot_every == 0 and team.rank == 0:
                 save_state(folder / "snapshots" / f"{step:06}.safetensors", task.result(), {"step": step, **task.meta()})
-            if step % schedule.validate_every and step < schedule.steps:
+            if step % schedule.validate_every and step < schedule.end:
                 continue
             means = team.mean({name: sum(values) / len(values) for name, values in losses.items()})
             losses = {}
@@ -96,7 +96,7 @@ def fit(task: Task, schedule: Schedule, seed: int, folder: Path, origin: dict[st
                     best = scores
                     save_state(folder / BEST, task.result(), {"step": step, "scores": scores, "origin": origin, **task.meta()})
                 save_state(folder / LAST, task.state(), {"step": step, "best": best, "origin": origin})
-                left = timedelta(seconds=round((schedule.steps - step) * schedule.batch / rate))
+                left = timedelta(seconds=round((schedule.end - step) * schedule.batch / rate))
                 mark = " (kept)" if improved else ""
                 progress.console.print(f"{folder.name} step {step}: {line(row)}, {left} left{mark}", markup=False, highlight=False)
                 for concern in concerns.get("concerns", ()):

@@ -8,19 +8,29 @@ from models.ab_bins import AbBins
 from models.colorizers.base import Regressor
 from models.colorizers.vgg_expert import VggExpert
 from models.vgg import Taps
+from training.config import ReadOutLoss
 from training.data.batches import plain_batches
 from training.data.packs import Pack
 
 
-def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor) -> Tensor:
-    """The bin cross-entropy of an expert for true ab `(n,2,h,w)`, at a quarter of its places.
+def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, read_out: ReadOutLoss) -> Tensor:
+    """The bin cross-entropy of an expert for true ab `(n,2,h,w)`, and the loss of its read-out, at a quarter of its places.
 
     Neighbours say nearly the same, and 260 bins a place are what a step spends most on after the convolutions. The grid of places
     is shifted at random, so that all of them count over time.
     """
     top, left = torch.randint(2, (2,)).tolist()
     logits = expert.logits(expert.features(taps)[:, :, top::2, left::2])
-    return bin_cross_entropy(logits, F.avg_pool2d(ab, 4)[:, :, top::2, left::2], expert.bins, weights)
+    truth = F.avg_pool2d(ab, 4)[:, :, top::2, left::2]
+    loss = bin_cross_entropy(logits, truth, expert.bins, weights)
+    if read_out.closeness:
+        loss = loss + read_out_loss(expert.bins.annealed_mean(logits.float(), expert.temperature), truth, read_out)
+    return loss
+
+
+def read_out_loss(ab: Tensor, truth: Tensor, options: ReadOutLoss) -> Tensor:
+    """What is asked of the colour ab `(n,2,h,w)` that is read out, against the truth of that shape; see `ReadOutLoss`."""
+    return options.closeness / 10 * (delta_e94(ab, truth) - options.vividness * ab.norm(dim=1)).mean()
 
 
 def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor) -> Tensor:
@@ -32,6 +42,14 @@ def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor)
     logits = logits.float()
     log_likelihood = (logits.gather(1, index) * share).sum(dim=1) - logits.logsumexp(dim=1)
     return -(weights[index[:, 0]] * log_likelihood).mean()
+
+
+def delta_e94(ab: Tensor, truth: Tensor) -> Tensor:
+    """ΔE94 `(n,h,w)` between ab `(n,2,h,w)` of equal lightness: cheap, close to ΔE00, and with a gradient everywhere."""
+    saturation, true_saturation = ab.norm(dim=1), truth.norm(dim=1)
+    difference = saturation - true_saturation
+    hue = ((ab - truth).square().sum(dim=1) - difference.square()).clamp(min=0)
+    return ((difference / (1 + 0.045 * true_saturation)).square() + hue / (1 + 0.015 * true_saturation).square() + 1e-4).sqrt()
 
 
 def scaled_truth(network: Regressor, predicted: Tensor, L: Tensor, ab: Tensor) -> Tensor:

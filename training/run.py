@@ -15,7 +15,7 @@ from rich.console import Console
 
 from models.errors import ChromarouteError
 from training.checkpoints import file_digest
-from training.config import Bins, Combined, Expert, Naming, Recipe, RecipeError
+from training.config import Combined, Naming, Recipe, RecipeError
 from training.data.manifest import DataError
 from training.fit import BEST, fit
 from training.lock import held
@@ -130,10 +130,8 @@ def _fit(recipe: Recipe, material: Material, category: str, runs: Path, name: st
         "data": material.digest,
         "validation": material.validation_digest,
     }
-    if isinstance(recipe.task, Expert):
-        origin["base"] = file_digest(runs / recipe.task.base / BEST)
-    if isinstance(recipe.task, Bins) and recipe.task.encoder:
-        origin["base"] = file_digest(runs / recipe.task.encoder / BEST)
+    if recipe.task.earlier:
+        origin["base"] = file_digest(runs / recipe.task.earlier / BEST)
     folder = runs / name
     task = build_task(recipe, material, category, runs, team)
     if restart and team.rank == 0 and folder.exists():

@@ -93,16 +93,16 @@ def test_a_link_may_be_turned_to_a_new_bundle(folder: Path, tmp_path: Path, cat:
     with TestClient(create_app(Settings(bundle=link, jobs=False, expert_bytes=1))) as client:
         link.unlink()
         link.symlink_to(other)
-        assert client.post("/v1/colorize?category=dress", files={"file": cat}).status_code == 200  # of the old folder still
+        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200  # of the old folder still
         assert client.post("/v1/bundle/reload").json()["bundle"].startswith("other@")
 
 
 def test_an_expert_that_left_memory_and_changed_on_the_disk_is_a_503(folder: Path, cat: bytes) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        assert client.post("/v1/colorize?category=dress", files={"file": cat}).status_code == 200
+        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
-        (folder / "dress.safetensors").write_bytes(b"another")
-        answer = client.post("/v1/colorize?category=dress", files={"file": cat})
+        (folder / "flower.safetensors").write_bytes(b"another")
+        answer = client.post("/v1/colorize?category=flower", files={"file": cat})
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:chromaroute:problem:experts-changed")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200

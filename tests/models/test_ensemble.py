@@ -1,6 +1,7 @@
 import dataclasses
 import io
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from models.ensemble import Ensemble, Options, colorize
 from models.errors import OptionError
 from models.imaging import decode
 from models.manifest import ExpertCard
-from models.runtime import Runtime
+from models.runtime import Precision, Runtime
+from training.evaluation.metrics import ciede2000
 
 Encode = Callable[..., bytes]
 
@@ -196,8 +198,13 @@ def test_a_runtime_refuses_what_it_does_not_have() -> None:
         Runtime(precision="int3")  # type: ignore[arg-type]
 
 
-def test_bfloat16_paints_nearly_the_same(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
-    picture = decode(encoded(photographs["flower"]))
-    exact = Ensemble(bundle).paint(picture, Options(category="flower"))[0]
-    half = Ensemble(bundle, Runtime(precision="bfloat16")).paint(picture, Options(category="flower"))[0]
-    assert (exact - half).abs().mean() < 1.5
+@pytest.mark.parametrize("precision", [name for name in get_args(Precision) if name != "float32"])
+@pytest.mark.parametrize("name", ["person", "cat", "food", "flower", "city"])
+def test_every_precision_gives_the_same_colours(
+    name: str, precision: Precision, photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle, ensemble: Ensemble
+) -> None:
+    content = encoded(photographs[name].convert("L"))
+    exact = answer(content, ensemble, format="png")
+    other = answer(content, Ensemble(bundle, Runtime(precision=precision)), format="png")
+    assert np.array(exact).std(axis=2).mean() > 3  # both are in colour
+    assert ciede2000(np.array(other), np.array(exact)) < 1  # a difference that can hardly be seen

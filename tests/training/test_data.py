@@ -130,7 +130,7 @@ def test_packs_are_made_once_and_ordered_by_content(category_folders: Path, tmp_
 
 def test_batches_are_a_function_of_seed_and_step(category_folders: Path, tmp_path: Path) -> None:
     pack = load_pack(prepare(category_folders).entries, ("cat", "flower", "food", "general"), 80, tmp_path)
-    first, again, later = (training_batch(pack, step, 16, 64, seed=3) for step in (5, 5, 6))
+    first, again, later = (training_batch(pack, step, 16, 64, 3, Data()) for step in (5, 5, 6))
     assert torch.equal(first.L, again.L)
     assert torch.equal(first.ab, again.ab)
     assert not torch.equal(first.L, later.L)
@@ -143,6 +143,6 @@ def test_batches_are_a_function_of_seed_and_step(category_folders: Path, tmp_pat
 def test_an_epoch_shows_every_picture_once(category_folders: Path, tmp_path: Path) -> None:
     pack = load_pack(prepare(category_folders).entries, ("cat", "flower", "food", "general"), 64, tmp_path)
     assert len(pack) == 48
-    labels = torch.cat([training_batch(pack, step, 16, 32, seed=0).labels for step in range(3)])
+    labels = torch.cat([training_batch(pack, step, 16, 32, 0, Data()).labels for step in range(3)])
     assert sorted(labels.tolist()) == sorted(pack.labels.tolist())
     assert sum(len(batch.labels) for batch in plain_batches(pack, 10, 32)) == 48

@@ -4,6 +4,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from models.ab_bins import AbBins, srgb_cells
+from training.config import ReadOutLoss
 from training.evaluation import metrics
 from training.evaluation.distribution import cell_counts, chroma_histogram, divergence
 from training.evaluation.evaluate import plain
@@ -11,8 +12,8 @@ from training.evaluation.frechet import frechet_distance
 from training.evaluation.intervals import Bootstrap
 from training.evaluation.routing import calibration_error, coverage_accuracy, reliability, threshold_for
 from training.evaluation.wording import sign
-from training.losses import bin_cross_entropy
-from training.publishing.calibration import choose_temperature, choose_threshold, delta_e94, pays
+from training.losses import bin_cross_entropy, delta_e94, read_out_loss
+from training.publishing.calibration import choose_temperature, choose_threshold, pays
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -192,7 +193,7 @@ def test_delta_e94_counts_errors_of_vivid_colours_less() -> None:
     def pair(ab: float, truth: float) -> float:
         return float(delta_e94(torch.tensor([ab, 0.0]).view(1, 2, 1, 1), torch.tensor([truth, 0.0]).view(1, 2, 1, 1)))
 
-    assert pair(10, 10) == 0
+    assert pair(10, 10) == pytest.approx(0, abs=0.02)
     assert pair(10, 0) == pytest.approx(10)
     assert pair(70, 60) < pair(20, 10)
 
@@ -229,10 +230,30 @@ def test_the_threshold_keeps_the_risk() -> None:
     assert choose_threshold(probabilities, probabilities.argmax(dim=1), risk=0.05) == 0.0
 
 
+def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
+    sure = torch.tensor([30.0, 10.0]).expand(40, 2)
+    unsure = torch.cat((torch.full((20, 2), 20.0), torch.full((20, 2), -20.0)))
+    truth = torch.stack((sure, unsure), dim=2)[:, :, None]  # (n,2,1,2): one place of each kind
+    found = {}
+    for vividness in (0.0, 0.2):
+        ab = torch.ones(1, 2, 1, 2, requires_grad=True)
+        optimiser = torch.optim.Adam([ab], lr=0.5)
+        for _ in range(300):
+            optimiser.zero_grad()
+            read_out_loss(ab.expand(40, -1, -1, -1), truth, ReadOutLoss(closeness=1.0, vividness=vividness)).backward()
+            optimiser.step()
+        found[vividness] = ab.detach()[0, :, 0]
+    for ab in found.values():
+        assert torch.dist(ab[:, 0], sure[0]) < 2
+    pale, vivid = (found[vividness][:, 1].norm() for vividness in (0.0, 0.2))
+    assert pale < vivid < 20
+
+
 def test_an_expert_pays_only_beyond_the_noise() -> None:
     rival = torch.linspace(5, 15, 40)
     assert pays(rival - 1, rival)
     assert not pays(rival, rival)
     noise = torch.tensor([3.0, -2.8] * 20)
     assert not pays(rival - noise, rival)
+    assert pays(rival - noise, rival, margin=0.0)
     assert not pays(rival[:1] - 5, rival[:1])

@@ -64,7 +64,7 @@ def runs(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     experts = {
         "everyday-trunk": CHANGES,
-        "everyday-experts": (*CHANGES, *CAT),
+        "everyday-experts": (*CHANGES, *CAT, 'task.base="everyday-trunk"'),
         "piefke-colorize": (*SMALL, *CAT),
         "hultgren-batch-norm": (*SMALL, *COMPACT),
         "li-bins": (*SMALL, *CAT, "task.arguments.width=4"),
@@ -87,7 +87,7 @@ FAMILIES = {
 
 def publish(manifest: Path, runs: Path, out: Path, *changes: str) -> None:
     words = ["publish", "bundle-everyday", "--smoke", "--data", str(manifest), "--runs", str(runs), "--out", str(out)]
-    invoke(*words, *flags((*CHANGES, "keep_all=true", *changes)))
+    invoke(*words, *flags((*CHANGES, "keep_all=true", 'base="everyday-trunk"', 'general=""', *changes)))
 
 
 @pytest.mark.parametrize("family", COLORIZERS)
@@ -189,6 +189,7 @@ def test_a_trunk_comes_only_with_weights_of_its_own() -> None:
 
 MEASURE = """
 import sys, numpy as np
+from training.config import Data
 from training.data.batches import plain_batches, training_batch
 from training.data.packs import Pack
 
@@ -201,7 +202,7 @@ pixels = np.memmap(sys.argv[2], np.uint8, "r", shape=(count, 3, 128, 128))
 pack = Pack(pixels, np.arange(count), np.zeros(count, np.int64), ("cat",))
 most, before = 0.0, anonymous()
 for step in range(40):
-    training_batch(pack, step, 16, 128, 1)
+    training_batch(pack, step, 16, 128, 1, Data())
     most = max(most, anonymous() - before)
 for batch, _ in zip(plain_batches(pack.pick(np.arange(0, count, 2)), 16, 128), range(40)):
     most = max(most, anonymous() - before)

@@ -51,7 +51,8 @@ CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')
 def runs(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finished smoke runs of the bundle's recipes."""
     folder = tmp_path_factory.mktemp("runs")
-    assert names(run(load_recipe("everyday-trunk", CHANGES, smoke=True), manifest, folder)) == ["everyday-trunk"]
+    for name in ("everyday-trunk", "everyday-wide", "everyday-close", "everyday-general"):
+        assert names(run(load_recipe(name, CHANGES, smoke=True), manifest, folder)) == [name]
     experts = run(load_recipe("everyday-experts", (*CHANGES, 'categories=["cat", "food"]'), smoke=True), manifest, folder)
     assert names(experts) == ["everyday-experts/cat", "everyday-experts/food"]
     return folder
@@ -82,6 +83,7 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
     ("name", "task", "changes"),
     [
         ("everyday-trunk", JointTask, ("data.tiny_every=2",)),
+        ("everyday-close", JointTask, ("data.tiny_every=2",)),
         ("everyday-experts", ExpertTask, ('categories=["cat"]',)),
         ("siswanto-cnn", RegressionTask, ('categories=["cat"]', *SMALL)),
         ("hultgren-dropout", RegressionTask, (*COMPACT, *SMALL)),
@@ -103,9 +105,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     recipe = load_recipe(name, (*CHANGES, *changes), smoke=True)
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     for folder in (straight, stopped):
-        shutil.copytree(runs / "everyday-trunk", folder / "everyday-trunk")  # the base of experts
-        if name == "everyday-trunk":
-            shutil.rmtree(folder / name)
+        for base in {"everyday-trunk", "everyday-wide", "everyday-close"} - {name}:  # what others go on from
+            shutil.copytree(runs / base, folder / base)
     (run_name,) = names(run(recipe, manifest, straight))
     steps: list[int] = []
     original = task.step
@@ -154,8 +155,36 @@ def test_experts_leave_the_trunk_alone_and_keep_only_their_own_weights(runs: Pat
     tensors, meta = load_state(runs / "everyday-experts" / "cat" / BEST)
     assert meta["category"] == "cat"
     assert all(name.startswith("expert.") for name in tensors)
-    base, _ = load_state(runs / "everyday-trunk" / BEST)
+    base, _ = load_state(runs / "everyday-close" / BEST)
     assert not torch.equal(tensors["expert.logits.weight"], base["expert.logits.weight"])
+
+
+def test_a_joint_run_goes_on_from_another_one_and_leaves_its_first_stages_alone(manifest: Path, runs: Path, tmp_path: Path) -> None:
+    before, after = (load_state(runs / name / BEST)[0] for name in ("everyday-trunk", "everyday-wide"))
+    assert before.keys() == after.keys()
+    frozen = {name for name in before if name.startswith(tuple(f"trunk.features.{layer}." for layer in range(8)))}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert frozen
+    assert not frozen & changed
+    assert "trunk.features.8.weight" in changed
+    assert {name.split(".")[0] for name in changed} == {"trunk", "expert", "head"}
+    with pytest.raises(RecipeError, match="task.frozen is 2, and nothing has trained these stages: give task.start"):
+        list(run(load_recipe("everyday-wide", (*CHANGES, "task.start="), smoke=True), manifest, tmp_path))
+    shutil.copytree(runs / "everyday-experts" / "cat", tmp_path / "everyday-trunk")
+    with pytest.raises(RecipeError, match="everyday-trunk is not a run of the task `joint`"):
+        list(run(load_recipe("everyday-wide", CHANGES, smoke=True), manifest, tmp_path))
+
+
+def test_a_run_may_end_before_its_schedule_does(manifest: Path, runs: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("everyday-trunk", (*CHANGES, "schedule.stop_at=2"), smoke=True)
+    (outcome,) = run(recipe, manifest, tmp_path)
+    (row,) = read_metrics(tmp_path / "everyday-trunk")
+    whole = next(read_metrics(runs / "everyday-trunk"))
+    assert row["step"] == whole["step"] == 2
+    assert row["painting"] == whole["painting"]  # at the pace of the whole schedule
+    before = state(tmp_path / "everyday-trunk")
+    assert [again.scores for again in run(recipe, manifest, tmp_path)] == [outcome.scores]
+    assert state(tmp_path / "everyday-trunk") == before
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +279,9 @@ def test_what_does_not_belong_together_is_not_published(manifest: Path, runs: Pa
         publish("bundle-everyday", manifest, runs, tmp_path / "out", 'base="everyday-experts/cat"')
     other = tmp_path / "runs"
     shutil.copytree(runs, other)
-    tensors, meta = load_state(other / "everyday-trunk" / BEST)
-    save_state(other / "everyday-trunk" / BEST, tensors, {**meta, "step": 3})
-    with pytest.raises(CheckpointError, match="fine-tuned from another everyday-trunk"):
+    tensors, meta = load_state(other / "everyday-close" / BEST)
+    save_state(other / "everyday-close" / BEST, tensors, {**meta, "step": 3})
+    with pytest.raises(CheckpointError, match="fine-tuned from another everyday-close"):
         publish("bundle-everyday", manifest, other, tmp_path / "out")
     entries = [replace(entry, category="tiger" if entry.category == "cat" else entry.category) for entry in read_manifest(manifest)]
     write_manifest(entries, tmp_path / "manifest.csv")

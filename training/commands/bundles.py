@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,7 @@ def evaluate(
     against: Annotated[list[Path], typer.Option(help="Folder of another bundle, to be compared; may be repeated.")] = [],  # noqa: B006
     split: Split = "test",
     sets: SetNames = [],  # noqa: B006
+    categories: Annotated[list[str], typer.Option("--category", help="Only pictures of this category; may be repeated.")] = [],  # noqa: B006
     limit: Limit = 0,
     out: Annotated[Path, typer.Option(help="Folder for the report: HTML, Markdown, JSON, CSV.")] = Path("report"),
     judge: Annotated[
@@ -72,7 +74,7 @@ def evaluate(
     """Judge a bundle on grey copies of pictures whose colours are known, and write a report of it."""
     check_folder(out)
     known = read_manifest(data)
-    entries = _entries(data, known, sets, split, limit)
+    entries = _entries(data, known, sets, split, limit, categories)
     place = alone(device).device
     judging = semantic_judge(judge, place) if judge else None
     samples = [*(own_samples(pictures) if pictures else packaged_samples())]
@@ -136,10 +138,16 @@ def _show(found: Judgement, console: Console) -> None:
     console.print(table)
 
 
-def _entries(data: Path, known: list[Entry], sets: list[str], split: str, limit: int) -> list[Entry]:
-    entries = select(known, tuple(sets), split, limit)
+def _entries(
+    data: Path, known: list[Entry], sets: list[str], split: str, limit: int, categories: Sequence[str] = ()
+) -> list[Entry]:
+    names = sorted({entry.category for entry in known})
+    if strangers := sorted(set(categories) - set(names)):
+        raise DataError(f"{data} has no category {', '.join(strangers)}; it has {', '.join(names)}.")
+    wanted = [entry for entry in known if entry.category in (categories or names)]
+    entries = select(wanted, tuple(sets), split, limit)
     if not entries:
-        counts = Counter(f"{entry.set} {entry.split}" for entry in known)
+        counts = Counter(f"{entry.set} {entry.split}" for entry in wanted)
         there = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
         raise DataError(f"{data} has no picture in the split {split!r} of these sets; it has {there}. See --split and --set-name.")
     return entries

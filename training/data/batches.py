@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.config import Data
 from training.data.packs import L_SCALE, Pack
 
 
@@ -32,15 +33,15 @@ class Batch:
         return replace(self, L=self.L[rows], ab=self.ab[rows], labels=self.labels[rows])
 
 
-def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, vary: str = "everything") -> Batch:
-    """`count` pictures in the order of the epoch's shuffle, varied as `Data.vary` says.
+def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, data: Data) -> Batch:
+    """`count` pictures in the order of the epoch's shuffle, varied as `data.vary` says.
 
     *everything* crops, stretches and flips, and varies sharpness and tone; *flips_and_rotations* flips both ways and turns by
     quarters; *flips* mirrors; *nothing* takes the pictures as they are.
     """
     rng = np.random.default_rng((seed, step))
     order = _order(len(pack), step * count, count, seed)
-    everything = vary == "everything"
+    vary, everything = data.vary, data.vary == "everything"
     lab = _crops(pack, order, rng) if everything else torch.from_numpy(pack.rows(order)).float()
     lab = F.interpolate(lab, (size, size), mode="bilinear", antialias=True, align_corners=False)
     if vary != "nothing":
@@ -51,7 +52,7 @@ def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, vary
         lab = torch.stack([picture.rot90(turns, (-2, -1)) for picture, turns in zip(lab, quarters, strict=True)])
     L = lab[:, :1] / L_SCALE
     if everything:
-        L = _retone(_soften(L, rng), rng)
+        L = _retone(_soften(L, data.softest, rng), rng)
     return Batch(L, lab[:, 1:] - 128, torch.from_numpy(pack.labels[order]))
 
 
@@ -83,9 +84,9 @@ def _crops(pack: Pack, order: np.ndarray, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.stack(crops)).float()
 
 
-def _soften(L: Tensor, rng: np.random.Generator) -> Tensor:
+def _soften(L: Tensor, softest: float, rng: np.random.Generator) -> Tensor:
     """Every other picture loses detail, so that the sharpness of a source says nothing about the category."""
-    scale = rng.uniform(0.4, 0.9)
+    scale = rng.uniform(softest, 0.9)
     chosen = torch.from_numpy(rng.random(len(L)) < 0.5)
     if chosen.any():
         small = F.interpolate(L[chosen], scale_factor=scale, mode="bilinear", antialias=True, align_corners=False)

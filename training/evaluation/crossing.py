@@ -8,7 +8,7 @@ from rich.progress import track
 
 from training.data.batches import plain_batches
 from training.material import Material
-from training.publishing.calibration import picture_errors
+from training.publishing.calibration import judged
 from training.trained import Trained
 
 PICTURES = 60  # of a category
@@ -25,5 +25,5 @@ def cross(experts: Mapping[str, Trained], material: Material, device: torch.devi
         for row, category in enumerate(experts):
             pack = material.of(material.val, category).spread(PICTURES)
             batches = (batch.to(device) for batch in plain_batches(pack, 32, expert.size))
-            matrix[row, column] = float(picture_errors(expert.network, batches).mean())
+            matrix[row, column] = float(judged(expert.network, batches)[0].mean())
     return matrix

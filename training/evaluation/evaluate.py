@@ -37,7 +37,8 @@ class Evaluation:
     """What was measured on the pictures `names`.
 
     `rivals` maps the prefixes of the ways of other bundles onto their labels, `painters` a category onto its expert;
-    `least_certain` and `fell_back` `(n,)` choose pictures. The numbers of each part are its module's.
+    `least_certain`, `fell_back` and `no_category` `(n,)` choose pictures, the last those of no category but the fallback's.
+    The numbers of each part are its module's.
     """
 
     bundle: str
@@ -48,6 +49,7 @@ class Evaluation:
     scored: Scored
     least_certain: np.ndarray
     fell_back: np.ndarray
+    no_category: np.ndarray
     painters: Mapping[str, str]
     crossing: Mapping[str, Mapping[str, float]]
     routing: dict[str, Any]
@@ -88,6 +90,7 @@ def evaluate(
             names += [entry.name for entry, _ in chunk]
             studies += pool.map(lambda item: study(setting, item[0], decode_rgb(item[1])), chunk)
     scored = Scored.of(studies)
+    named_categories = set(bundle.bundle.manifest.categories) - {bundle.bundle.router.fallback}
     return Evaluation(
         bundle=bundle.bundle.label,
         rivals={prefix: ensemble.bundle.label for prefix, ensemble in named.items() if prefix},
@@ -97,6 +100,7 @@ def evaluate(
         scored=scored,
         least_certain=least_certain(studies),
         fell_back=np.array([each.routes["routed"].fell_back for each in studies]),
+        no_category=np.array([each.category not in named_categories for each in studies]),
         painters=bundle.bundle.manifest.categories,
         crossing=_crossing(studies),
         routing=_routing(studies, named, risk),

@@ -53,6 +53,7 @@ def _differences(found: Evaluation) -> dict[str, Interval]:
     for name, chosen, way, other in (
         ("least certain", found.least_certain, "soft", "routed"),
         ("fell back", found.fell_back, "general", "forced"),
+        ("no category", found.no_category, "general", "forced"),
     ):
         if chosen.any():
             differences[f"{name}: {way} - {other}"] = scored.pick(chosen).difference(way, other)

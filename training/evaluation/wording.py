@@ -26,6 +26,7 @@ DIFFERENCES = {
     "soft - routed": "soft against hard routing",
     "least certain: soft - routed": "soft against hard, on the 20% of which the router is least certain",
     "fell back: general - forced": "the fallback against the likeliest category, on the pictures that fell back",
+    "no category: general - forced": "the general expert against the likeliest category, on the pictures of no category",
 }
 
 

@@ -11,8 +11,11 @@ from torch.nn import functional as F
 from models import chroma
 from models.classifiers import HeadClassifier
 from models.colorizers.vgg_expert import VggExpert
+from models.lab import lab_to_srgb
 from models.vgg import VggTrunk
 from training.data.batches import Batch
+from training.evaluation.metrics import colourfulness
+from training.losses import delta_e94
 
 TEMPERATURES = (0.25, 0.38, 0.55, 0.75, 1.0)
 MUTES = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -33,63 +36,56 @@ class ReadOut:
 
 
 @torch.no_grad()
-def choose_read_out(trunk: VggTrunk, expert: VggExpert, batches: Iterable[Batch], least_chroma: float) -> ReadOut:
-    """The read-out of least ΔE94 among those with at least that share of the true chroma; the most vivid one if none has."""
+def choose_read_out(trunk: VggTrunk, expert: VggExpert, batches: Iterable[Batch], least_colourfulness: float) -> ReadOut:
+    """The read-out of least ΔE94 among those with that share of the true colourfulness; the most vivid one if none has."""
     scores: dict[ReadOut, list[tuple[float, float]]] = {}
-    true_chroma = []
+    true = 0.0
     for batch in batches:
-        logits, truth = expert.logits(expert.features(trunk(batch.L))).float(), F.avg_pool2d(batch.ab, 4)
-        true_chroma.append(float(truth.norm(dim=1).sum()))
+        logits, (L, truth) = expert.logits(expert.features(trunk(batch.L))).float(), quarter(batch)
+        true += float(colourfulness_of(L, truth).sum())
         certainties = {mute: expert.bins.certainty(logits, mute) for mute in MUTES}
         for temperature in TEMPERATURES:
             mean = expert.bins.annealed_mean(logits, temperature)
             for mute, saturation in product(MUTES, SATURATIONS):
                 ab = saturation * certainties[mute] * mean
-                sums = float(delta_e94(ab, truth).sum()), float(ab.norm(dim=1).sum())
+                sums = float(delta_e94(ab, truth).sum()), float(colourfulness_of(L, ab).sum())
                 scores.setdefault(ReadOut(temperature, mute, saturation), []).append(sums)
     error = {read_out: sum(part for part, _ in parts) for read_out, parts in scores.items()}
-    chroma_share = {read_out: sum(part for _, part in parts) / sum(true_chroma) for read_out, parts in scores.items()}
-    vivid = [read_out for read_out, share in chroma_share.items() if share >= least_chroma]
-    return min(vivid, key=error.__getitem__) if vivid else max(chroma_share, key=chroma_share.__getitem__)
+    share = {read_out: sum(part for _, part in parts) / true for read_out, parts in scores.items()}
+    vivid = [read_out for read_out in scores if share[read_out] >= least_colourfulness]
+    return min(vivid, key=error.__getitem__) if vivid else max(share, key=share.__getitem__)
 
 
 @torch.no_grad()
-def chroma_share(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
-    """Mean chroma of what `paint(L) -> ab` paints, over the truth's."""
-    painted, true = 0.0, 0.0
+def judged(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> tuple[Tensor, float]:
+    """Mean ΔE94 `(n,)` of each picture as `paint(L) -> ab` colours it, and the share of the true colourfulness that it paints."""
+    errors, painted, true = [], 0.0, 0.0
     for batch in batches:
-        truth = F.avg_pool2d(batch.ab, 4)
+        L, truth = quarter(batch)
         height, width = truth.shape[-2:]
-        painted += float(chroma.resize(paint(batch.L).float(), (height, width)).norm(dim=1).sum())
-        true += float(truth.norm(dim=1).sum())
-    return painted / true
+        ab = chroma.resize(paint(batch.L).float(), (height, width))
+        errors.append(delta_e94(ab, truth).mean(dim=(1, 2)).cpu())
+        painted += float(colourfulness_of(L, ab).sum())
+        true += float(colourfulness_of(L, truth).sum())
+    return torch.cat(errors), painted / true
 
 
-@torch.no_grad()
-def picture_errors(paint: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
-    """Mean ΔE94 `(n,)` of each picture, at a quarter of its sides, for any colorizer's `paint(L) -> ab`."""
-    errors = []
-    for batch in batches:
-        truth = F.avg_pool2d(batch.ab, 4)
-        height, width = truth.shape[-2:]
-        errors.append(delta_e94(chroma.resize(paint(batch.L).float(), (height, width)), truth).mean(dim=(1, 2)).cpu())
-    return torch.cat(errors)
-
-
-def pays(own: Tensor, rival: Tensor) -> bool:
-    """Whether errors `(n,)` are below a rival's on the same pictures by more than the standard error of the mean difference."""
+def pays(own: Tensor, rival: Tensor, margin: float = 1.0) -> bool:
+    """Whether errors `(n,)` are below a rival's on the same pictures, by so many standard errors of the mean difference."""
     gain = rival - own
     if len(gain) < 2:
         return False
-    return float(gain.mean()) > float(gain.std() / len(gain) ** 0.5)
+    return float(gain.mean()) > margin * float(gain.std() / len(gain) ** 0.5)
 
 
-def delta_e94(ab: Tensor, truth: Tensor) -> Tensor:
-    """ΔE94 `(n,h,w)` between ab `(n,2,h,w)` of equal lightness: cheap, and ranks read-outs as ΔE00 does."""
-    saturation, true_saturation = ab.norm(dim=1), truth.norm(dim=1)
-    difference = saturation - true_saturation
-    hue = ((ab - truth).square().sum(dim=1) - difference.square()).clamp(min=0)
-    return ((difference / (1 + 0.045 * true_saturation)).square() + hue / (1 + 0.015 * true_saturation).square()).sqrt()
+def quarter(batch: Batch) -> tuple[Tensor, Tensor]:
+    """L `(n,1,h,w)` and ab `(n,2,h,w)` of a batch at a quarter of its sides, where distributions are predicted."""
+    return F.avg_pool2d(batch.L, 4), F.avg_pool2d(batch.ab, 4)
+
+
+def colourfulness_of(L: Tensor, ab: Tensor) -> Tensor:
+    """Colourfulness `(n,)` of pictures, as sRGB can show them."""
+    return colourfulness(lab_to_srgb(torch.cat((L, ab), dim=1)))
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from training.data.packs import Pack
 from training.fit import BEST
 from training.material import GENERAL, Material
 from training.publishing.base import Base
-from training.publishing.calibration import ReadOut, choose_read_out, chroma_share, pays, picture_errors
+from training.publishing.calibration import ReadOut, choose_read_out, judged, pays
 from training.publishing.cards import Cards
 from training.trained import BASE, Trained, load_trained
 
@@ -48,7 +48,7 @@ class Gallery:
         experts: dict[str, ExpertCard] = {}
         painted_by: dict[str, str] = {}
         if general is not None:
-            arguments = self.read_out(general, self.batches(self.material.val, general), self.recipe.least_chroma)
+            arguments = self.read_out(general, self.batches(self.material.val, general), self.recipe.least_colourfulness)
             experts[GENERAL] = self.cards.expert(GENERAL, GENERAL, general, arguments)
             self.console.print(f"{GENERAL}: {general.family} {arguments}")
             painted_by = dict.fromkeys(categories, GENERAL)
@@ -67,25 +67,24 @@ class Gallery:
     def general(self) -> Trained | None:
         """What paints the fallback."""
         if self.recipe.general:
-            return load_trained(self.runs / self.recipe.general, self.device, self.base and self.base.trunk)
+            return self.trained(self.recipe.general)
         return self.base.general(self.recipe.working_size) if self.base is not None else None
 
     def best(self, category: str, general: Trained | None, arguments: dict[str, Any]) -> ExpertCard | None:
         """The card of what paints a category best, or None for the general expert as it is."""
         val = self.material.of(self.material.val, category)
-        found, best, floor = None, None, self.recipe.least_chroma
+        found, best, floor = None, None, self.recipe.least_colourfulness
         if general is not None:
             _set(general, arguments)
-            own = self.batches(val, general)
-            best = picture_errors(general.network, own)
-            floor = min(floor, chroma_share(general.network, own))  # a rival must be as vivid, not more
+            best, vividness = judged(general.network, self.batches(val, general))
+            floor = min(floor, vividness)  # a rival must be as vivid, not more
         for file, rival in self.rivals(category, general):
             own = self.batches(val, rival)
             chosen = self.read_out(rival, own, floor)
-            errors = picture_errors(rival.network, own)
+            errors, _ = judged(rival.network, own)
             card = self.cards.expert(file, category, rival, chosen)
             self.console.print(f"{category}: {_figures(errors, best)}, {card.file} {card.arguments}")
-            if best is None or pays(errors, best) or self.recipe.keep_all:
+            if best is None or pays(errors, best, self.recipe.margin) or self.recipe.keep_all:
                 scores = {"validation_delta_e94": float(errors.mean())}
                 best, found = errors, card.model_copy(update={"scores": scores})
         return found
@@ -94,19 +93,24 @@ class Gallery:
         """What could paint a category better than the general expert, with the name of its file."""
         if general is not None and isinstance(general.network, VggExpert) and not self.recipe.keep_all:
             yield GENERAL, general
-        folder = self.runs / self.recipe.experts / category
-        if not self.recipe.experts or not (folder / BEST).is_file():
-            return
-        trained = load_trained(folder, self.device, self.base and self.base.trunk)
-        if trained.trunk == BASE and self.base is not None and trained.meta["origin"].get("base") != self.base.digest:
-            raise CheckpointError(f"{folder} was fine-tuned from another {self.base.name}: delete it and train it again.")
-        yield category, trained
+        name = f"{self.recipe.experts}/{category}"
+        if self.recipe.experts and (self.runs / name / BEST).is_file():
+            yield category, self.trained(name)
 
-    def read_out(self, trained: Trained, batches: list[Batch], least_chroma: float) -> dict[str, Any]:
+    def trained(self, name: str) -> Trained:
+        """The colorizer of a run, which must have been made on this base if it was made on any."""
+        found = load_trained(self.runs / name, self.device, self.base and self.base.trunk)
+        if found.trunk == BASE and self.base is not None and found.meta["origin"].get("base") != self.base.digest:
+            raise CheckpointError(
+                f"{self.runs / name} was fine-tuned from another {self.base.name}: train it again with --restart."
+            )
+        return found
+
+    def read_out(self, trained: Trained, batches: list[Batch], least_colourfulness: float) -> dict[str, Any]:
         """The arguments that a network is served with; those of a distribution are chosen, and set, on these pictures."""
         if not isinstance(trained.network, VggExpert):
             return trained.arguments
-        chosen = choose_read_out(trained.network.trunk, trained.network, batches, least_chroma)
+        chosen = choose_read_out(trained.network.trunk, trained.network, batches, least_colourfulness)
         _set(trained, chosen.arguments())
         return chosen.arguments()
 

@@ -133,4 +133,4 @@ def validation_pack(recipe: Recipe, pack: Pack) -> Pack:
 def drawn(recipe: Recipe, pack: Pack, step: int) -> Batch:
     """The batch of a step as the recipe's schedule and data say."""
     schedule = recipe.schedule
-    return training_batch(pack, step, schedule.batch, schedule.size_at(step), recipe.seed, recipe.data.vary)
+    return training_batch(pack, step, schedule.batch, schedule.size_at(step), recipe.seed, recipe.data)

@@ -23,18 +23,19 @@ def build_task(recipe: Recipe, material: Material, category: str, runs: Path, te
         RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
     """
     options = recipe.task
+    earlier = runs / options.earlier / BEST if options.earlier else None
     if isinstance(options, Joint):
-        return JointTask(recipe, material.train, material.val, material.tiny, team)
+        return JointTask(recipe, material.train, material.val, material.tiny, earlier, team)
     if isinstance(options, Naming):
         return NamingTask(recipe, *material.named, team)
     if isinstance(options, Combined):
         return CombinedTask(recipe, *material.named, team)
     own, val = material.of(material.train, category), material.of(material.val, category)
     if isinstance(options, Expert):
-        return ExpertTask(recipe, category, own, material.train, val, runs / options.base / BEST, team)
+        assert earlier is not None  # a recipe without a base is refused
+        return ExpertTask(recipe, category, own, material.train, val, earlier, team)
     if isinstance(options, Adversarial):
         return AdversarialTask(recipe, category, own, val, team)
     if isinstance(options, Bins):
-        encoder = runs / options.encoder / BEST if options.encoder else None
-        return BinsTask(recipe, category, own, val, encoder, team)
+        return BinsTask(recipe, category, own, val, earlier, team)
     return RegressionTask(recipe, category, own, val, team)

@@ -40,11 +40,11 @@ class ExpertTask(NetworkPainter):
     def draw(self, step: int) -> Batch:
         schedule, seed = self.recipe.schedule, self.recipe.seed
         count = round(schedule.batch * self.options.own_share)
-        size, vary = schedule.size_at(step), self.recipe.data.vary
-        own = training_batch(self.own_pack, step, count, size, seed, vary)
+        size, data = schedule.size_at(step), self.recipe.data
+        own = training_batch(self.own_pack, step, count, size, seed, data)
         if count == schedule.batch:
             return own
-        other = training_batch(self.all_pack, step, schedule.batch - count, size, seed + 1, vary)
+        other = training_batch(self.all_pack, step, schedule.batch - count, size, seed + 1, data)
         both = (torch.cat(pair) for pair in ((own.L, other.L), (own.ab, other.ab), (own.labels, other.labels)))
         return Batch(*both)
 
@@ -54,7 +54,7 @@ class ExpertTask(NetworkPainter):
         with self.learner.autocast:
             with torch.no_grad():
                 taps = self.trunk(batch.L.contiguous(memory_format=torch.channels_last))
-            loss = expert_loss(self.expert, taps, batch.ab, self.weights)
+            loss = expert_loss(self.expert, taps, batch.ab, self.weights, self.options.read_out)
         self.learner.update(loss, pace)
         return {"painting": float(loss.detach())}
 
