@@ -61,6 +61,11 @@ class VggTrunk(nn.Module):
         taps[stride] = x
         return taps
 
+    def stages(self, count: int) -> nn.Sequential:
+        """The layers of the first stages, from the picture down to the stride `2 ** count`."""
+        pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+        return self.features[: pools[count - 1] + 1] if count else nn.Sequential()
+
 
 def _channels(configuration: list[str | int]) -> dict[int, int]:
     channels, stride, width = {}, 1, 3
