@@ -13,7 +13,9 @@ from training.evaluation.intervals import Bootstrap
 from training.evaluation.routing import calibration_error, coverage_accuracy, reliability, threshold_for
 from training.evaluation.wording import sign
 from training.losses import bin_cross_entropy, delta_e94, read_out_loss
-from training.publishing.calibration import choose_temperature, choose_threshold, pays
+from training.publishing.calibration import choose_temperature, choose_threshold
+from training.publishing.choice import choose, pays, price_of_colour
+from training.publishing.read_outs import Tried
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -247,6 +249,41 @@ def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
         assert torch.dist(ab[:, 0], sure[0]) < 2
     pale, vivid = (found[vividness][:, 1].norm() for vividness in (0.0, 0.2))
     assert pale < vivid < 20
+
+
+def _tried(*ways: tuple[float, float]) -> Tried:
+    """Ten pictures whose true colourfulness is 40, in ways of these errors and colourfulnesses."""
+    errors, colourfulness = torch.tensor(ways).T[..., None].expand(2, len(ways), 10)
+    return Tried(tuple({"way": way} for way in range(len(ways))), errors, colourfulness, torch.full((10,), 40.0))
+
+
+def test_the_general_expert_is_read_out_as_close_as_its_colour_allows() -> None:
+    tried = _tried((7.0, 16.0), (7.5, 28.0), (7.4, 32.0), (8.0, 36.0))
+    assert [tried.nearest_of_vivid(least) for least in (0.3, 0.6, 0.8, 0.9, 1.0)] == [0, 2, 2, 3, 3]
+    assert tried.least_errors.tolist() == [7.0] * 10
+
+
+def test_colour_goes_first_to_where_it_is_cheap() -> None:
+    cheap, dear = _tried((7.0, 20.0), (7.1, 32.0), (8.0, 44.0)), _tried((7.0, 20.0), (9.0, 32.0))
+
+    def share(price: float) -> float:
+        ways = [(tried, choose({"general": tried}, 10.0, price)[1]) for tried in (cheap, dear)]
+        return sum(float(tried.colourfulness[way].mean()) for tried, way in ways) / 80
+
+    price = price_of_colour(share, 0.6, dearest=0.15)
+    assert share(price) == 0.65  # 32 of 40 where it costs 0.1, and 20 where it would cost 2
+    assert 0 < price < price_of_colour(share, 0.8, dearest=0.15) < 0.15
+    assert price_of_colour(share, 2.0, dearest=0.15) == 0.15  # and no more is paid, though dear would give some for it
+
+
+def test_no_category_buys_colour_beyond_what_it_gains_over_the_general_expert() -> None:
+    general, own = _tried((7.4, 24.0), (8.0, 32.0)), _tried((6.0, 24.0), (7.0, 28.0), (7.9, 36.0), (9.0, 50.0))
+    assert choose({"general": general, "own": own}, 8.0, price=0.0) == ("own", 0)
+    assert choose({"general": general, "own": own}, 8.0, price=1.0) == ("own", 1)  # 7.9 would leave too little of the gain
+    assert choose({"general": general, "own": own}, 8.0, price=0.15) == ("own", 0)  # the rest is too dear
+    assert choose({"general": general}, 8.0, price=0.15) == ("general", 0)
+    assert choose({"own": own}, None, price=1.0) == ("own", 3)
+    assert choose({"own": own}, 5.0, price=0.15) == ("own", 0)  # what is kept though it does not pay, at its best
 
 
 def test_an_expert_pays_only_beyond_the_noise() -> None:

@@ -45,7 +45,7 @@ class Cards:
         return card
 
     def keep(self, router: RouterCard, experts: dict[str, ExpertCard]) -> None:
-        """Forget the files and the trunks of experts that were tried and not kept."""
+        """Forget a trunk that neither the router nor an expert reads."""
         used = {router.trunk, *(card.trunk for card in experts.values())}
         self.trunks = {name: card for name, card in self.trunks.items() if name in used}
         wanted = {card.file for card in (router, *experts.values(), *self.trunks.values())}

@@ -1,28 +1,50 @@
 """Which expert paints each category: the general one, that one read out anew, or a network of its own, if it pays."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
-from models.colorizers.vgg_expert import VggExpert
 from models.errors import BundleError, CheckpointError
 from models.manifest import ExpertCard
 from training.config import BundleRecipe
-from training.data.batches import Batch, plain_batches
+from training.data.batches import plain_batches
 from training.data.packs import Pack
 from training.fit import BEST
 from training.material import GENERAL, Material
 from training.publishing.base import Base
-from training.publishing.calibration import ReadOut, choose_read_out, judged, pays
 from training.publishing.cards import Cards
+from training.publishing.choice import choose, pays, price_of_colour
+from training.publishing.read_outs import Tried, try_out
 from training.trained import BASE, Trained, load_trained
 
-PICTURES = 1000  # at most so many are calibrated on: all their distributions are in memory at once
+PICTURES = 200  # at most so many of a category are tried on: in all its read-outs, one takes a tenth of a second
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A network that could paint, the name of its file, and what came of trying it."""
+
+    file: str
+    trained: Trained
+    tried: Tried
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What could paint a category, by file, and the mean error there of the general expert as it paints everything else."""
+
+    painters: dict[str, Painter]
+    reference: float | None
+
+    def at(self, price: float) -> tuple[Painter, int]:
+        """The painter, and the way to serve it, that are worth most at a price of colour."""
+        file, way = choose({file: painter.tried for file, painter in self.painters.items()}, self.reference, price)
+        return self.painters[file], way
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,12 @@ class Gallery:
     device: torch.device
     console: Console
 
+    @cached_property
+    def val(self) -> Pack:
+        """The pictures that are tried on."""
+        labels = self.material.val.labels
+        return self.material.val.pick(np.concatenate([np.flatnonzero(labels == label)[:PICTURES] for label in np.unique(labels)]))
+
     def choose(self, categories: list[str]) -> tuple[dict[str, ExpertCard], dict[str, str]]:
         """The experts that are kept, and which of them paints each category.
 
@@ -44,58 +72,73 @@ class Gallery:
             CheckpointError: an expert was trained on another base, or the recipe's general run does not exist.
             BundleError: nothing paints one of the categories.
         """
-        general, arguments = self.general(), {}
+        general, served = self.general(), 0
         experts: dict[str, ExpertCard] = {}
         painted_by: dict[str, str] = {}
         if general is not None:
-            arguments = self.read_out(general, self.batches(self.material.val, general), self.recipe.least_colourfulness)
-            experts[GENERAL] = self.cards.expert(GENERAL, GENERAL, general, arguments)
-            self.console.print(f"{GENERAL}: {general.family} {arguments}")
+            served = general.tried.nearest_of_vivid(self.recipe.least_colourfulness)
+            experts[GENERAL] = self.card(GENERAL, general, served)
             painted_by = dict.fromkeys(categories, GENERAL)
-        for category in self.material.categories[:-1]:
-            if category not in categories:
-                continue
-            if (card := self.best(category, general, arguments)) is not None:
-                experts[category], painted_by[category] = card, category
-        if missing := sorted(set(categories) - set(painted_by)):
+        own = [category for category in self.material.categories[:-1] if category in categories]
+        rivals = {category: those for category in own if (those := self.rivals(category, general, served)).painters}
+        if missing := sorted(set(categories) - set(painted_by) - set(rivals)):
             raise BundleError(
                 f"nothing paints {', '.join(missing)}: name runs that do in the recipe, as `experts`, or as `general` for the rest."
             )
-        self.console.print(f"{len(experts)} experts for {len(painted_by)} categories")
+        price = price_of_colour(
+            lambda price: self.share(rivals, general, served, price), self.recipe.least_colourfulness, self.recipe.dearest
+        )
+        for category, those in rivals.items():
+            painter, way = those.at(price)
+            if general is None or (painter.file, way) != (GENERAL, served):
+                experts[category], painted_by[category] = self.card(category, painter, way), category
+        self.console.print(
+            f"{len(experts)} experts for {len(painted_by)} categories; a unit of colourfulness was worth {price:.3f} of ΔE94, "
+            f"and {self.share(rivals, general, served, price):.2f} of the truth's came together"
+        )
         return experts, painted_by
 
-    def general(self) -> Trained | None:
-        """What paints the fallback."""
-        if self.recipe.general:
-            return self.trained(self.recipe.general)
-        return self.base.general(self.recipe.working_size) if self.base is not None else None
-
-    def best(self, category: str, general: Trained | None, arguments: dict[str, Any]) -> ExpertCard | None:
-        """The card of what paints a category best, or None for the general expert as it is."""
-        val = self.material.of(self.material.val, category)
-        found, best, floor = None, None, self.recipe.least_colourfulness
+    def share(self, rivals: dict[str, Rivals], general: Painter | None, served: int, price: float) -> float:
+        """The share of the true colourfulness of all pictures that is painted at a price."""
+        chosen = [those.at(price) for those in rivals.values()]
+        parts = [(painter.tried, way) for painter, way in chosen]
         if general is not None:
-            _set(general, arguments)
-            best, vividness = judged(general.network, self.batches(val, general))
-            floor = min(floor, vividness)  # a rival must be as vivid, not more
-        for file, rival in self.rivals(category, general):
-            own = self.batches(val, rival)
-            chosen = self.read_out(rival, own, floor)
-            errors, _ = judged(rival.network, own)
-            card = self.cards.expert(file, category, rival, chosen)
-            self.console.print(f"{category}: {_figures(errors, best)}, {card.file} {card.arguments}")
-            if best is None or pays(errors, best, self.recipe.margin) or self.recipe.keep_all:
-                scores = {"validation_delta_e94": float(errors.mean())}
-                best, found = errors, card.model_copy(update={"scores": scores})
-        return found
+            rest = torch.tensor([self.material.categories[label] not in rivals for label in self.val.labels])
+            parts.append((general.tried.of(rest), served))
+        return float(sum(tried.colourfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts))
 
-    def rivals(self, category: str, general: Trained | None) -> Iterator[tuple[str, Trained]]:
-        """What could paint a category better than the general expert, with the name of its file."""
-        if general is not None and isinstance(general.network, VggExpert) and not self.recipe.keep_all:
-            yield GENERAL, general
+    def general(self) -> Painter | None:
+        """What paints the fallback, tried on everything."""
+        if self.recipe.general:
+            return self.painter(GENERAL, self.trained(self.recipe.general), self.val)
+        return self.painter(GENERAL, self.base.general(self.recipe.working_size), self.val) if self.base is not None else None
+
+    def rivals(self, category: str, general: Painter | None, served: int) -> Rivals:
+        """What could paint a category: the general expert, and the category's own, if it pays, or if all are kept."""
+        pictures, found, reference = self.material.of(self.val, category), {}, None
+        if general is not None and not self.recipe.keep_all:
+            tried = general.tried.of(torch.from_numpy(self.val.labels == pictures.labels[0]))
+            found[GENERAL], reference = replace(general, tried=tried), float(tried.errors.mean(dim=1)[served])
         name = f"{self.recipe.experts}/{category}"
         if self.recipe.experts and (self.runs / name / BEST).is_file():
-            yield category, self.trained(name)
+            own = self.painter(category, self.trained(name), pictures)
+            if not found or pays(own.tried.least_errors, found[GENERAL].tried.least_errors, self.recipe.margin):
+                found[category] = own
+        return Rivals(found, reference)
+
+    def painter(self, file: str, trained: Trained, pack: Pack) -> Painter:
+        """A network, tried on pictures at the size that it paints at."""
+        size = self.recipe.working_size if trained.trunk == BASE else trained.size
+        batches = (batch.to(self.device) for batch in plain_batches(pack, 32, size))
+        return Painter(file, trained, try_out(trained.network, trained.arguments, batches))
+
+    def card(self, category: str, painter: Painter, way: int) -> ExpertCard:
+        """The card of what paints a category, served in that way."""
+        error = float(painter.tried.errors[way].mean())
+        arguments: dict[str, Any] = painter.tried.ways[way]
+        self.console.print(f"{category}: {painter.file} {arguments}, ΔE94 {error:.3f}")
+        card = self.cards.expert(painter.file, category, painter.trained, arguments)
+        return card.model_copy(update={"scores": {"validation_delta_e94": error}})
 
     def trained(self, name: str) -> Trained:
         """The colorizer of a run, which must have been made on this base if it was made on any."""
@@ -105,26 +148,3 @@ class Gallery:
                 f"{self.runs / name} was fine-tuned from another {self.base.name}: train it again with --restart."
             )
         return found
-
-    def read_out(self, trained: Trained, batches: list[Batch], least_colourfulness: float) -> dict[str, Any]:
-        """The arguments that a network is served with; those of a distribution are chosen, and set, on these pictures."""
-        if not isinstance(trained.network, VggExpert):
-            return trained.arguments
-        chosen = choose_read_out(trained.network.trunk, trained.network, batches, least_colourfulness)
-        _set(trained, chosen.arguments())
-        return chosen.arguments()
-
-    def batches(self, pack: Pack, trained: Trained) -> list[Batch]:
-        """Validation pictures at the size that a network paints at."""
-        size = self.recipe.working_size if trained.trunk == BASE else trained.size
-        return [batch.to(self.device) for batch in plain_batches(pack.spread(PICTURES), 32, size)]
-
-
-def _set(trained: Trained, arguments: dict[str, Any]) -> None:
-    if isinstance(trained.network, VggExpert):
-        for name, value in ReadOut(**arguments).arguments().items():
-            setattr(trained.network, name, value)
-
-
-def _figures(errors: Tensor, best: Tensor | None) -> str:
-    return f"ΔE94 {errors.mean():.3f}" + (f" against {best.mean():.3f}" if best is not None else "")
