@@ -119,9 +119,11 @@ class Expert(TaskSection):
 
     kind: Literal["expert"]
     base: str = Field(min_length=1, description="the run that made the trunk and the general expert")
+    start: str = Field("", description="the run whose decoders to go on from; where it is empty, from the general one of the base")
     rebalance: float = Field(0.5, ge=0, le=1)
     read_out: ReadOutLoss = ReadOutLoss()
     own_share: float = Field(0.8, gt=0, le=1, description="share of a batch from the category itself")
+    adversary: float = Field(0.0, ge=0, description="weight of fooling a discriminator by the colour that is read out; 0 for none")
 
     @property
     def earlier(self) -> str:

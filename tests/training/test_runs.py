@@ -53,8 +53,9 @@ def runs(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name in ("everyday-trunk", "everyday-wide", "everyday-close", "everyday-general"):
         assert names(run(load_recipe(name, CHANGES, smoke=True), manifest, folder)) == [name]
-    experts = run(load_recipe("everyday-experts", (*CHANGES, 'categories=["cat", "food"]'), smoke=True), manifest, folder)
-    assert names(experts) == ["everyday-experts/cat", "everyday-experts/food"]
+    for name in ("everyday-experts", "everyday-refined"):
+        experts = run(load_recipe(name, (*CHANGES, 'categories=["cat", "food"]'), smoke=True), manifest, folder)
+        assert names(experts) == [f"{name}/cat", f"{name}/food"]
     return folder
 
 
@@ -85,6 +86,7 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
         ("everyday-trunk", JointTask, ("data.tiny_every=2",)),
         ("everyday-close", JointTask, ("data.tiny_every=2",)),
         ("everyday-experts", ExpertTask, ('categories=["cat"]',)),
+        ("everyday-refined", ExpertTask, ('categories=["cat"]',)),
         ("siswanto-cnn", RegressionTask, ('categories=["cat"]', *SMALL)),
         ("hultgren-dropout", RegressionTask, (*COMPACT, *SMALL)),
         ("pix2pix-classes", AdversarialTask, PIX2PIX),
@@ -105,7 +107,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     recipe = load_recipe(name, (*CHANGES, *changes), smoke=True)
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     for folder in (straight, stopped):
-        for base in {"everyday-trunk", "everyday-wide", "everyday-close"} - {name}:  # what others go on from
+        for base in {"everyday-trunk", "everyday-wide", "everyday-close", "everyday-experts"} - {name}:  # what others go on from
             shutil.copytree(runs / base, folder / base)
     (run_name,) = names(run(recipe, manifest, straight))
     steps: list[int] = []
@@ -157,6 +159,21 @@ def test_experts_leave_the_trunk_alone_and_keep_only_their_own_weights(runs: Pat
     assert all(name.startswith("expert.") for name in tensors)
     base, _ = load_state(runs / "everyday-close" / BEST)
     assert not torch.equal(tensors["expert.logits.weight"], base["expert.logits.weight"])
+
+
+def test_an_expert_is_refined_against_an_adversary_that_is_not_kept(manifest: Path, runs: Path, tmp_path: Path) -> None:
+    before, after = (load_state(runs / name / "cat" / BEST)[0] for name in ("everyday-experts", "everyday-refined"))
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["expert.logits.weight"], after["expert.logits.weight"])
+    rows = list(read_metrics(runs / "everyday-refined" / "cat"))
+    assert rows
+    assert all(0 < row[loss] < 3 for row in rows for loss in ("fooling", "judging"))
+    shutil.copytree(runs, tmp_path / "runs")
+    tensors, meta = load_state(runs / "everyday-close" / BEST)
+    save_state(tmp_path / "runs" / "everyday-close" / BEST, tensors, {**meta, "step": 3})
+    refined = load_recipe("everyday-refined", (*CHANGES, 'categories=["cat"]', "seed=7"), smoke=True)
+    (outcome,) = run(refined, manifest, tmp_path / "runs")
+    assert "cat was fine-tuned from another everyday-close: train it again with --restart" in outcome.problem
 
 
 def test_a_joint_run_goes_on_from_another_one_and_leaves_its_first_stages_alone(manifest: Path, runs: Path, tmp_path: Path) -> None:

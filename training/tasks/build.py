@@ -33,7 +33,8 @@ def build_task(recipe: Recipe, material: Material, category: str, runs: Path, te
     own, val = material.of(material.train, category), material.of(material.val, category)
     if isinstance(options, Expert):
         assert earlier is not None  # a recipe without a base is refused
-        return ExpertTask(recipe, category, own, material.train, val, earlier, team)
+        start = runs / options.start / (category if recipe.each else "") / BEST if options.start else None
+        return ExpertTask(recipe, category, own, material.train, val, earlier, start, team)
     if isinstance(options, Adversarial):
         return AdversarialTask(recipe, category, own, val, team)
     if isinstance(options, Bins):
