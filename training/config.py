@@ -240,7 +240,6 @@ class BundleRecipe(Section):
     keep_all: bool = Field(False, description="keep every expert, also those that are no better than the general one")
     router: OwnRouter | ImageNetRouter = Field(OwnRouter(), discriminator="classifier")
     working_size: int = Field(128, gt=0)
-    least_colourfulness: float = Field(0.8, ge=0, description="of the truth's: of the general expert alone, and of all together")
-    dearest: float = Field(0.15, ge=0, description="the most ΔE94 that a unit of colourfulness may cost, whatever comes of it")
+    price: float = Field(0.1, ge=0, description="what a unit of colourfulness is worth in every category, in ΔE94")
     margin: float = Field(1.0, ge=0, description="standard errors by which an expert must beat the general one to be kept")
     data: Data = Data()

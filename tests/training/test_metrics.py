@@ -14,7 +14,7 @@ from training.evaluation.routing import calibration_error, coverage_accuracy, re
 from training.evaluation.wording import sign
 from training.losses import bin_cross_entropy, delta_e94, read_out_loss
 from training.publishing.calibration import choose_temperature, choose_threshold
-from training.publishing.choice import choose, pays, price_of_colour
+from training.publishing.choice import choose, pays
 from training.publishing.read_outs import Tried
 
 
@@ -257,23 +257,12 @@ def _tried(*ways: tuple[float, float]) -> Tried:
     return Tried(tuple({"way": way} for way in range(len(ways))), errors, colourfulness, torch.full((10,), 40.0))
 
 
-def test_the_general_expert_is_read_out_as_close_as_its_colour_allows() -> None:
-    tried = _tried((7.0, 16.0), (7.5, 28.0), (7.4, 32.0), (8.0, 36.0))
-    assert [tried.nearest_of_vivid(least) for least in (0.3, 0.6, 0.8, 0.9, 1.0)] == [0, 2, 2, 3, 3]
-    assert tried.least_errors.tolist() == [7.0] * 10
-
-
 def test_colour_goes_first_to_where_it_is_cheap() -> None:
     cheap, dear = _tried((7.0, 20.0), (7.1, 32.0), (8.0, 44.0)), _tried((7.0, 20.0), (9.0, 32.0))
-
-    def share(price: float) -> float:
-        ways = [(tried, choose({"general": tried}, 10.0, price)[1]) for tried in (cheap, dear)]
-        return sum(float(tried.colourfulness[way].mean()) for tried, way in ways) / 80
-
-    price = price_of_colour(share, 0.6, dearest=0.15)
-    assert share(price) == 0.65  # 32 of 40 where it costs 0.1, and 20 where it would cost 2
-    assert 0 < price < price_of_colour(share, 0.8, dearest=0.15) < 0.15
-    assert price_of_colour(share, 2.0, dearest=0.15) == 0.15  # and no more is paid, though dear would give some for it
+    bought = {price: [choose({"general": tried}, 11.0, price)[1] for tried in (cheap, dear)] for price in (0.0, 0.05, 0.1, 0.2)}
+    assert bought == {0.0: [0, 0], 0.05: [1, 0], 0.1: [2, 0], 0.2: [2, 1]}
+    assert choose({"general": cheap}, None, 1.0) == ("general", 2)
+    assert cheap.least_errors.tolist() == [7.0] * 10
 
 
 def test_no_category_buys_colour_beyond_what_it_gains_over_the_general_expert() -> None:

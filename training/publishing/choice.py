@@ -1,18 +1,17 @@
 """Which network paints a category and how it is read out, decided on what came of trying each way.
 
 Error and colour pull against each other, and colour is cheap in one category (a beach) and dear in another (a dress). So there is
-one price for it, the lowest at which all together are as colourful as was asked for, up to a limit: every other division that is
-as colourful is further from the truth. And no category buys so much that its painter is further from the truth than the general
-expert is there.
+one price for it everywhere: every other division that is as colourful is further from the truth. And a category keeps a part of its
+gain over the general expert: routing is there to be right, and not only to be vivid.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from training.publishing.read_outs import Tried
 
-KEPT = 0.2  # the share of a category's gain over the general expert that is not spent on colour
+KEPT = 0.4  # the share of a category's gain over the general expert that is not spent on colour
 
 
 def choose(rivals: Mapping[str, Tried], reference: float | None, price: float) -> tuple[str, int]:
@@ -28,15 +27,6 @@ def choose(rivals: Mapping[str, Tried], reference: float | None, price: float) -
     worth = {name: found for name, tried in rivals.items() if (found := tried.worth_most(price, furthest)) is not None}
     name = min(worth, key=lambda name: worth[name][0])
     return name, worth[name][1]
-
-
-def price_of_colour(colourfulness: Callable[[float], float], least: float, dearest: float) -> float:
-    """The lowest price at which `colourfulness`, which grows with it, is `least`; `dearest` where it is not even then."""
-    low, high = 0.0, dearest
-    for _ in range(20):
-        middle = (low + high) / 2
-        low, high = (low, middle) if colourfulness(middle) >= least else (middle, high)
-    return high
 
 
 def pays(own: Tensor, rival: Tensor, margin: float = 1.0) -> bool:

@@ -18,7 +18,7 @@ from training.fit import BEST
 from training.material import GENERAL, Material
 from training.publishing.base import Base
 from training.publishing.cards import Cards
-from training.publishing.choice import choose, pays, price_of_colour
+from training.publishing.choice import choose, pays
 from training.publishing.read_outs import Tried, try_out
 from training.trained import BASE, Trained, load_trained
 
@@ -76,7 +76,7 @@ class Gallery:
         experts: dict[str, ExpertCard] = {}
         painted_by: dict[str, str] = {}
         if general is not None:
-            served = general.tried.nearest_of_vivid(self.recipe.least_colourfulness)
+            _, served = choose({GENERAL: general.tried}, None, self.recipe.price)
             experts[GENERAL] = self.card(GENERAL, general, served)
             painted_by = dict.fromkeys(categories, GENERAL)
         own = [category for category in self.material.categories[:-1] if category in categories]
@@ -85,27 +85,17 @@ class Gallery:
             raise BundleError(
                 f"nothing paints {', '.join(missing)}: name runs that do in the recipe, as `experts`, or as `general` for the rest."
             )
-        price = price_of_colour(
-            lambda price: self.share(rivals, general, served, price), self.recipe.least_colourfulness, self.recipe.dearest
-        )
-        for category, those in rivals.items():
-            painter, way = those.at(price)
+        chosen = {category: those.at(self.recipe.price) for category, those in rivals.items()}
+        for category, (painter, way) in chosen.items():
             if general is None or (painter.file, way) != (GENERAL, served):
                 experts[category], painted_by[category] = self.card(category, painter, way), category
-        self.console.print(
-            f"{len(experts)} experts for {len(painted_by)} categories; a unit of colourfulness was worth {price:.3f} of ΔE94, "
-            f"and {self.share(rivals, general, served, price):.2f} of the truth's came together"
-        )
-        return experts, painted_by
-
-    def share(self, rivals: dict[str, Rivals], general: Painter | None, served: int, price: float) -> float:
-        """The share of the true colourfulness of all pictures that is painted at a price."""
-        chosen = [those.at(price) for those in rivals.values()]
-        parts = [(painter.tried, way) for painter, way in chosen]
+        parts = [(painter.tried, way) for painter, way in chosen.values()]
         if general is not None:
             rest = torch.tensor([self.material.categories[label] not in rivals for label in self.val.labels])
             parts.append((general.tried.of(rest), served))
-        return float(sum(tried.colourfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts))
+        share = sum(tried.colourfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts)
+        self.console.print(f"{len(experts)} experts for {len(painted_by)} categories, {share:.2f} of the truth's colourfulness")
+        return experts, painted_by
 
     def general(self) -> Painter | None:
         """What paints the fallback, tried on everything."""
