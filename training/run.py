@@ -21,7 +21,7 @@ from training.fit import BEST, fit
 from training.lock import held
 from training.material import GENERAL, Material
 from training.summary import write_summary
-from training.tasks.build import build_task
+from training.tasks.build import build_task, decoder_before
 from training.team import Team, alone
 
 
@@ -132,6 +132,8 @@ def _fit(recipe: Recipe, material: Material, category: str, runs: Path, name: st
     }
     if recipe.task.earlier:
         origin["base"] = file_digest(runs / recipe.task.earlier / BEST)
+    if (before := decoder_before(recipe, category, runs)) is not None:
+        origin["start"] = file_digest(before)
     folder = runs / name
     task = build_task(recipe, material, category, runs, team)
     if restart and team.rank == 0 and folder.exists():

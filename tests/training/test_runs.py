@@ -169,6 +169,11 @@ def test_an_expert_is_refined_against_an_adversary_that_is_not_kept(manifest: Pa
     assert rows
     assert all(0 < row[loss] < 3 for row in rows for loss in ("fooling", "judging"))
     shutil.copytree(runs, tmp_path / "runs")
+    tensors, meta = load_state(runs / "everyday-experts" / "cat" / BEST)
+    save_state(tmp_path / "runs" / "everyday-experts" / "cat" / BEST, tensors, {**meta, "step": 3})
+    same = load_recipe("everyday-refined", (*CHANGES, 'categories=["cat"]'), smoke=True)
+    (outcome,) = run(same, manifest, tmp_path / "runs")
+    assert "has a run of another start" in outcome.problem
     tensors, meta = load_state(runs / "everyday-close" / BEST)
     save_state(tmp_path / "runs" / "everyday-close" / BEST, tensors, {**meta, "step": 3})
     refined = load_recipe("everyday-refined", (*CHANGES, 'categories=["cat"]', "seed=7"), smoke=True)

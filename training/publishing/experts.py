@@ -35,19 +35,6 @@ class Painter:
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """What could paint a category, by file, and the mean error there of the general expert as it paints everything else."""
-
-    painters: dict[str, Painter]
-    reference: float | None
-
-    def at(self, price: float) -> tuple[Painter, int]:
-        """The painter, and the way to serve it, that are worth most at a price of colour."""
-        file, way = choose({file: painter.tried for file, painter in self.painters.items()}, self.reference, price)
-        return self.painters[file], way
-
-
-@dataclass(frozen=True)
 class Gallery:
     """Everything that experts are chosen from and by."""
 
@@ -80,18 +67,17 @@ class Gallery:
             experts[GENERAL] = self.card(GENERAL, general, served)
             painted_by = dict.fromkeys(categories, GENERAL)
         own = [category for category in self.material.categories[:-1] if category in categories]
-        rivals = {category: those for category in own if (those := self.rivals(category, general, served)).painters}
-        if missing := sorted(set(categories) - set(painted_by) - set(rivals)):
+        chosen = {category: found for category in own if (found := self.chosen(category, general, served)) is not None}
+        if missing := sorted(set(categories) - set(painted_by) - set(chosen)):
             raise BundleError(
                 f"nothing paints {', '.join(missing)}: name runs that do in the recipe, as `experts`, or as `general` for the rest."
             )
-        chosen = {category: those.at(self.recipe.price) for category, those in rivals.items()}
         for category, (painter, way) in chosen.items():
             if general is None or (painter.file, way) != (GENERAL, served):
                 experts[category], painted_by[category] = self.card(category, painter, way), category
         parts = [(painter.tried, way) for painter, way in chosen.values()]
         if general is not None:
-            rest = torch.tensor([self.material.categories[label] not in rivals for label in self.val.labels])
+            rest = torch.tensor([self.material.categories[label] not in chosen for label in self.val.labels])
             parts.append((general.tried.of(rest), served))
         share = sum(tried.colourfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts)
         self.console.print(f"{len(experts)} experts for {len(painted_by)} categories, {share:.2f} of the truth's colourfulness")
@@ -103,9 +89,10 @@ class Gallery:
             return self.painter(GENERAL, self.trained(self.recipe.general), self.val)
         return self.painter(GENERAL, self.base.general(self.recipe.working_size), self.val) if self.base is not None else None
 
-    def rivals(self, category: str, general: Painter | None, served: int) -> Rivals:
-        """What could paint a category: the general expert, and the category's own, if it pays, or if all are kept."""
-        pictures, found, reference = self.material.of(self.val, category), {}, None
+    def chosen(self, category: str, general: Painter | None, served: int) -> tuple[Painter, int] | None:
+        """What paints a category, and the way to serve it, out of the general expert and its own if it pays; None for nothing."""
+        pictures, reference = self.material.of(self.val, category), None
+        found: dict[str, Painter] = {}
         if general is not None and not self.recipe.keep_all:
             tried = general.tried.of(torch.from_numpy(self.val.labels == pictures.labels[0]))
             found[GENERAL], reference = replace(general, tried=tried), float(tried.errors.mean(dim=1)[served])
@@ -114,7 +101,10 @@ class Gallery:
             own = self.painter(category, self.trained(name), pictures)
             if not found or pays(own.tried.least_errors, found[GENERAL].tried.least_errors, self.recipe.margin):
                 found[category] = own
-        return Rivals(found, reference)
+        if not found:
+            return None
+        file, way = choose({file: painter.tried for file, painter in found.items()}, reference, self.recipe.price)
+        return found[file], way
 
     def painter(self, file: str, trained: Trained, pack: Pack) -> Painter:
         """A network, tried on pictures at the size that it paints at."""

@@ -16,6 +16,13 @@ from training.tasks.regression import RegressionTask
 from training.team import Team
 
 
+def decoder_before(recipe: Recipe, category: str, runs: Path) -> Path | None:
+    """The checkpoint of the decoder that an expert goes on from, if it does from another one than its base's."""
+    if not isinstance(recipe.task, Expert) or not recipe.task.start:
+        return None
+    return runs / recipe.task.start / (category if recipe.each else "") / BEST
+
+
 def build_task(recipe: Recipe, material: Material, category: str, runs: Path, team: Team) -> Task:
     """The task of a recipe for one category; those that name pictures are for all categories at once.
 
@@ -33,8 +40,7 @@ def build_task(recipe: Recipe, material: Material, category: str, runs: Path, te
     own, val = material.of(material.train, category), material.of(material.val, category)
     if isinstance(options, Expert):
         assert earlier is not None  # a recipe without a base is refused
-        start = runs / options.start / (category if recipe.each else "") / BEST if options.start else None
-        return ExpertTask(recipe, category, own, material.train, val, earlier, start, team)
+        return ExpertTask(recipe, category, own, material.train, val, earlier, decoder_before(recipe, category, runs), team)
     if isinstance(options, Adversarial):
         return AdversarialTask(recipe, category, own, val, team)
     if isinstance(options, Bins):

@@ -51,9 +51,11 @@ class ExpertTask(NetworkPainter):
         recipe.schedule.check_sizes(STRIDE)
         self.learner = Learner(self.expert, recipe.schedule, team)
         self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(team.device)
-        torch.manual_seed(recipe.seed)
-        gentle = recipe.schedule.model_copy(update={"betas": (0.5, 0.999)})
-        self.adversary = Adversary(PatchDiscriminator(stages=1), gentle, team) if self.options.adversary else None
+        self.adversary = None
+        if self.options.adversary:
+            torch.manual_seed(recipe.seed)
+            gentle = recipe.schedule.model_copy(update={"betas": (0.5, 0.999)})
+            self.adversary = Adversary(PatchDiscriminator(stages=1), gentle, team)
 
     def draw(self, step: int) -> Batch:
         schedule, seed = self.recipe.schedule, self.recipe.seed
