@@ -1,1 +1,1 @@
-"""The service: a thin layer of HTTP and command line over `models`; never knows `training`."""
+"""The web service and the command line: HTTP, jobs and settings on top of `models`. Never imports `training`."""

@@ -1,4 +1,4 @@
-"""Logs on the standard error: lines for people, or a JSON object a line for collectors."""
+"""Logs on standard error: text lines, or one JSON object a line."""
 
 import logging.config
 from typing import Literal
@@ -7,14 +7,14 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 
 
 def configure_logs(format: Literal["text", "json"]) -> None:
-    """Send our logs and uvicorn's through one handler."""
+    """Configure one handler for the logs of Chromaroute, uvicorn and DBOS."""
     formatters = {
         "text": {"format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
             "fmt": "%(levelname)s %(name)s %(message)s",
             "rename_fields": {"levelname": "level", "name": "logger"},
-            "timestamp": "time",  # of the UTC, as RFC 3339 has it
+            "timestamp": "time",  # in UTC, after RFC 3339
             "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
         },
     }

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,53 +14,56 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 from starlette.formparsers import MultiPartParser
 
-from app.body_limit import BodyLimit
-from app.engine import Engine
+from app.api_keys import ApiKeyStore, read_keys
 from app.errors import add_error_handlers
-from app.guard import Guard
-from app.jobs import Jobs
-from app.keys import Gate, read_keys
+from app.inference.engine import Engine
+from app.jobs.queue import JobQueue, LocksUnsupported
 from app.metrics import Metrics
-from app.observed import Observed
-from app.openapi import describe
-from app.pressure import Pressure
+from app.middleware.access_log import AccessLog
+from app.middleware.admission import Admission
+from app.middleware.auth import Auth
+from app.middleware.body_limit import BodyLimit
+from app.middleware.deadline import Deadline
+from app.middleware.route_policy import RoutePolicyLookup
+from app.middleware.slow_clients import SlowClients
+from app.openapi import add_examples
 from app.routes import batch, bundle, colorize, health, page
 from app.routes import jobs as job_routes
 from app.routes import survey as survey_routes
 from app.settings import Settings, load_settings
-from app.survey import Survey
+from app.survey.store import Survey
 from models.errors import ChromarouteError
 
-SPOOL = 128 * 1024  # bytes of an upload that stay in memory; a batch may have a thousand of them
+SPOOL_BYTES = 128 * 1024  # of an upload that stay in memory; a batch may have a thousand uploads
 
 log = logging.getLogger("chromaroute")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service, with its bundle loaded; it is ready once the networks were warmed, shortly after it has started.
+    """The service with its bundle loaded. It is ready shortly after it has started, once the networks are warmed up.
 
     Raises:
-        SettingsError: a setting is not valid, the keys cannot be read, or jobs cannot be kept: see `app.jobs.Jobs`.
-        BundleError: the bundle cannot be served; the message says which file or field is wrong.
+        SettingsError: a setting is not valid, the keys cannot be read, or jobs cannot be stored: see `app.jobs.queue.JobQueue`.
+        BundleError: the bundle cannot be loaded.
         SurveyError: the survey cannot be served.
     """
     settings = settings or load_settings()
-    MultiPartParser.spool_max_size = SPOOL
+    MultiPartParser.spool_max_size = SPOOL_BYTES  # the parser has no other way to configure it
     metrics = Metrics()
-    gate = Gate(read_keys(settings.keys)) if settings.keys else None
+    keys = ApiKeyStore(read_keys(settings.keys)) if settings.keys else None
     engine = Engine(settings, metrics)
-    jobs = Jobs(settings, engine) if settings.jobs else None
+    jobs = _open_jobs(settings, engine) if settings.jobs else None
     survey = Survey(settings.survey, settings.data_dir) if settings.survey else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if jobs is not None:
             await jobs.start()
-        warming = asyncio.create_task(engine.warm())
-        with _reloads_on_hangup(engine, gate, settings):
+        warm_up = asyncio.create_task(engine.warm_up())
+        with _reload_on_sighup(engine, keys, settings):
             yield
         engine.drain()
-        await warming
+        await warm_up
         if jobs is not None:
             await jobs.stop()
         engine.close()
@@ -67,17 +71,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="Chromaroute",
         version=version("chromaroute"),
-        summary="Colours black-and-white photographs and says how each was routed.",
+        summary="Colorizes black-and-white photographs and says how each was routed.",
         lifespan=lifespan,
-        docs_url=None,  # the page of routes/page.py comes from the package instead of from another host
+        docs_url=None,  # the page in routes/page.py loads nothing from other hosts
         redoc_url=None,
-        form_limits={"max_files": settings.max_items + 1},  # one more than are taken, so that it is we who refuse
+        form_limits={"max_files": settings.max_items + 1},  # one more than allowed, so that our own check refuses it
     )
     app.state.engine, app.state.metrics, app.state.jobs, app.state.survey = engine, metrics, jobs, survey
-    # the last one added sees a request first
-    app.add_middleware(Pressure, max_requests=settings.max_requests, deadline=settings.deadline, metrics=metrics)
+    keyed = [colorize.router, batch.router, job_routes.router, bundle.router]
+    open_ = [health.router, page.router, *([survey_routes.router] if survey is not None else [])]
+    # the middleware that is added last sees a request first
+    app.add_middleware(Deadline, seconds=settings.deadline, metrics=metrics)
+    app.add_middleware(SlowClients, timeout=settings.deadline, metrics=metrics)
+    app.add_middleware(Admission, max_requests=settings.max_requests, metrics=metrics)
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(Guard, gate=gate, metrics=metrics)
+    app.add_middleware(Auth, keys=keys, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -86,49 +94,57 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"],
             expose_headers=["*"],
         )
-    app.add_middleware(Observed, metrics=metrics, shared=bool(settings.cors_origins))
+    app.add_middleware(AccessLog, metrics=metrics, cross_origin=bool(settings.cors_origins))
+    app.add_middleware(RoutePolicyLookup, routes=[route for router in (*keyed, *open_) for route in router.routes])
     add_error_handlers(app)
-    key = [Security(HTTPBearer(auto_error=False))] if gate is not None else []  # for OpenAPI; Guard has checked it before
-    for routes in (colorize, batch, job_routes, bundle):
-        app.include_router(routes.router, dependencies=key)
-    for routes in (health, page):
-        app.include_router(routes.router)
-    if survey is not None:
-        app.include_router(survey_routes.router)
-    page.mount(app)
-    describe(app, engine)
+    bearer = [Security(HTTPBearer(auto_error=False))] if keys is not None else []  # for OpenAPI; the middleware checks the key
+    for router in keyed:
+        app.include_router(router, dependencies=bearer)
+    for router in open_:
+        app.include_router(router)
+    page.mount_static_files(app)
+    add_examples(app, engine)
     return app
 
 
+def _open_jobs(settings: Settings, engine: Engine) -> JobQueue | None:
+    """The job queue; None, with a warning, where there are no file locks."""
+    try:
+        return JobQueue(settings, engine)
+    except LocksUnsupported as error:
+        log.warning("jobs are disabled: %s", error)
+        return None
+
+
 @contextmanager
-def _reloads_on_hangup(engine: Engine, gate: Gate | None, settings: Settings) -> Iterator[None]:
-    """SIGHUP reads the bundle and the keys again, where there is such a signal and this is the thread that hears it."""
+def _reload_on_sighup(engine: Engine, keys: ApiKeyStore | None, settings: Settings) -> Iterator[None]:
+    """Reload keys and bundle at SIGHUP, where the signal exists and this thread can handle it."""
 
-    async def read_again() -> None:
-        if gate is not None and settings.keys:
-            gate.keys = await asyncio.to_thread(read_keys, settings.keys)
-            log.info("%d keys are in force", len(gate.keys))
+    async def reload_keys() -> None:
+        if keys is not None and settings.keys:
+            keys.keys = await asyncio.to_thread(read_keys, settings.keys)
+            log.info("%d keys are loaded", len(keys.keys))
 
-    async def again() -> None:
-        for what, read in (("keys", read_again), ("bundle", engine.reload)):
+    async def reload() -> None:
+        for name, load in (("keys", reload_keys), ("bundle", engine.reload)):
             try:
-                await read()
+                await load()
             except ChromarouteError as error:
-                log.error("not reloaded, the %s: %s", what, error)
+                log.error("the %s was not reloaded: %s", name, error)
             except Exception:
-                log.exception("not reloaded, the %s", what)
+                log.exception("the %s was not reloaded", name)
 
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     loop, running = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
-    def heard() -> None:
-        task = loop.create_task(again())
+    def handle_sighup() -> None:
+        task = loop.create_task(reload())
         running.add(task)
         task.add_done_callback(running.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, heard)
+    loop.add_signal_handler(signal.SIGHUP, handle_sighup)
     try:
         yield
     finally:

@@ -1,89 +1,45 @@
-"""What OpenAPI says and the types cannot: the categories of the bundle that is served, and answers as they came."""
+"""Adds to the OpenAPI document what types cannot express: the categories of the served bundle, and recorded responses as examples.
+
+`openapi_examples.json` is written by `make docs` from the responses of a real server.
+"""
 
 import json
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI
 
-from app.engine import Engine
+from app.inference.engine import Engine
 
-_DECISION = {
-    "category": "person",
-    "confidence": 0.955,
-    "fell_back": False,
-    "reason": "confident",
-    "threshold": 0.61,
-    "top": [
-        {"category": "person", "probability": 0.955},
-        {"category": "truck", "probability": 0.028},
-        {"category": "dress", "probability": 0.006},
-        {"category": "flower", "probability": 0.0042},
-        {"category": "dog", "probability": 0.002},
-    ],
-    "experts": [{"name": "general", "weight": 1.0}],
-    "bundle": "everyday@151090be07f8",
-    "working_size": 128,
-    "timings_ms": {"wait": 0.03, "decode": 0.88, "route": 14.37, "paint": 5.04, "merge": 19.59, "encode": 1.09},
-}
-_PROBLEM = {
-    "type": "urn:chromaroute:problem:not-a-picture",
-    "title": "Unsupported Media Type",
-    "status": 415,
-    "detail": "this is not a picture that can be read: send one of JPEG, PNG, WEBP, TIFF, BMP, GIF.",
-}
-
-# Answers to a photograph of an astronaut, and to a job of it and a text file
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "Decision": _DECISION,
-    "Coloured": {"decision": _DECISION, "media_type": "image/jpeg", "image": "/9j/4AAQSkZJRgABAQAAAQABAAD/..."},
-    "Category": {"name": "cat", "expert": "general", "fallback": False},
-    "BundleInfo": {
-        "bundle": "everyday@151090be07f8",
-        "digest": "151090be07f882e7b83b868d4dba9a832c83af2263d7c861127fc4269ecfc8b8",
-        "manifest": {"format": 1, "name": "everyday", "description": "Everyday photographs", "categories": {"cat": "general"}},
-    },
-    "Status": {"status": "ready"},
-    "JobStatus": {
-        "id": "e2207dec327146bca79d73e04da7c5b9",
-        "state": "finished",
-        "total": 2,
-        "done": 1,
-        "failed": 1,
-        "created": "2026-11-21T08:51:23.444850Z",
-        "expires": "2026-11-22T08:51:24.101337Z",
-    },
-    "Problem": _PROBLEM,
-}
+EXAMPLES_FILE = "openapi_examples.json"
 
 
-_RECORD = {"name": "scan.jpg", "output": "scan.jpg", "decision": _DECISION}
-EVENTS = f"""id: 0
-event: picture
-data: {json.dumps({"index": 0, "record": _RECORD})}
-
-id: 1
-event: picture
-data: {json.dumps({"index": 1, "record": {"name": "notes.txt", "problem": _PROBLEM}})}
-
-id: 2
-event: end
-data: {json.dumps(EXAMPLES["JobStatus"])}
-
-"""
+@cache
+def examples() -> dict[str, Any]:
+    """A recorded response for each schema: of a photograph of an astronaut, and of a job of it and a text file."""
+    content: dict[str, Any] = json.loads((resources.files("app") / EXAMPLES_FILE).read_bytes())
+    return content
 
 
-def describe(app: FastAPI, engine: Engine) -> None:
-    """Add them to the document that FastAPI makes."""
-    plain = app.openapi
+def event_stream_example() -> str:
+    """The recorded events of the job."""
+    events: list[dict[str, Any]] = examples()["events"]
+    return "".join(f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event['data'])}\n\n" for event in events)
 
-    def described() -> dict[str, Any]:
-        document = plain()
+
+def add_examples(app: FastAPI, engine: Engine) -> None:
+    """Add categories and examples to the document that FastAPI generates."""
+    generate = app.openapi
+
+    def with_examples() -> dict[str, Any]:
+        document = generate()
         for path in document["paths"].values():
             for parameter in path.get("post", {}).get("parameters", ()):
                 if parameter["name"] == "category":
                     parameter["schema"]["enum"] = ["auto", *engine.ensemble.bundle.router.choices]
-        for name, example in EXAMPLES.items():
+        for name, example in examples()["schemas"].items():
             document["components"]["schemas"][name]["examples"] = [example]
         return document
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = with_examples  # type: ignore[method-assign]

@@ -1,63 +1,15 @@
-"""What goes over the wire, beside the decision record, which is `models.ensemble.Decision`."""
+"""The models of requests and responses, beside the options (`models.options`) and the decision record (`models.decision`)."""
 
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from models.ensemble import Decision, Options
-from models.imaging import WRITES
-from models.metadata import Keeping
-
-VALID_OPTIONS = {
-    "category": "auto, or a category of GET /v1/categories",
-    "routing": "hard or soft",
-    "threshold": "a number from 0 to 1",
-    "format": "one of auto, " + ", ".join(WRITES),
-    "quality": "a whole number from 1 to 100",
-    "saturation": "a number from 0 to 2",
-    "metadata": "one of keep, strip, keep-gps",
-}
-
-Format = Literal["auto", "jpeg", "png", "webp", "tiff"]
+from models.decision import Decision
 
 
-class RouteQuery(BaseModel):
-    """The options that decide the route."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    category: str = Field("auto", description="`auto` lets the router choose; or a category of /v1/categories")
-    routing: Literal["hard", "soft"] = Field("hard", description="`soft` blends the experts of the likeliest categories")
-    threshold: float | None = Field(None, ge=0, le=1, description="least confidence; the bundle's own if not given")
-
-    def options(self) -> Options:
-        """As the ensemble takes them."""
-        chosen = None if self.category == "auto" else self.category
-        return Options(category=chosen, soft=self.routing == "soft", threshold=self.threshold)
-
-
-class ColorizeQuery(RouteQuery):
-    """The options of a picture in colour."""
-
-    format: Format = Field("auto", description="`auto` is the upload's own, or PNG for BMP and GIF")
-    quality: int = Field(90, ge=1, le=100, description="of JPEG and WebP")
-    saturation: float = Field(1.0, ge=0, le=2, description="0 is grey, 1 as the expert painted it")
-    metadata: Keeping = Field(
-        "keep",
-        description="EXIF, XMP, captions: `keep` all but a GPS position, `strip`, or `keep-gps`; the resolution is always kept",
-    )
-
-    def options(self) -> Options:
-        """As the ensemble takes them."""
-        route = super().options()
-        return Options(
-            route.category, route.soft, route.threshold, self.format, self.quality, self.saturation, self.metadata
-        )  # fmt: skip
-
-
-class Coloured(BaseModel):
-    """The answer of /v1/colorize where JSON is accepted."""
+class ColorizedImage(BaseModel):
+    """The response of /v1/colorize if the client accepts JSON."""
 
     decision: Decision
     media_type: str
@@ -65,15 +17,15 @@ class Coloured(BaseModel):
 
 
 class Category(BaseModel):
-    """A category that can be asked for."""
+    """A category that can be requested."""
 
     name: str
-    expert: str = Field(description="the expert that paints it")
-    fallback: bool = Field(description="whether unsure pictures go here")
+    expert: str = Field(description="the expert that colorizes its pictures")
+    fallback: bool = Field(description="whether pictures below the threshold are sent here")
 
 
 class BundleInfo(BaseModel):
-    """The bundle that is served: name and digest, and the manifest as it is in the folder."""
+    """The bundle that is served: its label, digest and manifest."""
 
     bundle: str
     digest: str
@@ -87,22 +39,22 @@ class Status(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error, after RFC 9457. `type` is stable, `detail` is for people."""
+    """An error after RFC 9457. `type` is stable, `detail` is for people."""
 
     type: str
     title: str
     status: int
     detail: str
-    instance: str | None = Field(None, description="the request, as the server's log names it")
+    instance: str | None = Field(None, description="the id of the request in the log of the server")
     option: str | None = None
     valid: str | None = None
 
 
-class PictureRecord(BaseModel):
-    """What became of one picture of a batch or a job: a decision record, or a problem. `decisions.json` is a list of these."""
+class ItemRecord(BaseModel):
+    """The result of one item of a batch or a job: a decision record or a problem. `decisions.json` is a list of these."""
 
-    name: str = Field(description="as it was sent")
-    output: str | None = Field(None, description="its name in the zip")
+    name: str = Field(description="of the uploaded file")
+    output: str | None = Field(None, description="its name in the ZIP archive")
     decision: Decision | None = None
     problem: Problem | None = None
 
@@ -111,19 +63,19 @@ JobState = Literal["queued", "running", "finished", "cancelled"]
 
 
 class JobStatus(BaseModel):
-    """A job and how far it is."""
+    """The progress of a job."""
 
     id: str
     state: JobState
-    total: int = Field(description="pictures of the job")
-    done: int = Field(description="pictures in colour")
-    failed: int = Field(description="pictures with a problem of their own")
+    total: int = Field(description="items of the job")
+    done: int = Field(description="items that were colorized")
+    failed: int = Field(description="items with a problem")
     created: datetime
-    expires: datetime | None = Field(None, description="when the results are removed; once the job is finished or cancelled")
+    expires: datetime | None = Field(None, description="when the results are deleted; set once the job is finished or cancelled")
 
 
-class JobEvent(BaseModel):
-    """The data of a server-sent event: a picture of the job, in their order. The event's id is the picture's index."""
+class ItemEvent(BaseModel):
+    """The data of a server-sent event about one item of a job. The id of the event is the index of the item."""
 
     index: int
-    record: PictureRecord
+    record: ItemRecord

@@ -1,22 +1,23 @@
-"""uvicorn, with an end in good order: after SIGTERM /readyz says 503 first, then listening ends, then the last answers leave."""
+"""Runs uvicorn with a graceful shutdown: SIGTERM first turns /readyz to 503, then closes the socket, then finishes requests."""
 
 import asyncio
 import math
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
-from app.engine import Engine
+from app.inference.engine import Engine
 from app.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """Listens on for a moment after SIGTERM, so that a load balancer sees that this process is not ready any more.
+    """Accepts requests for a moment after SIGTERM, so that load balancers notice that it is not ready.
 
-    A second signal, or SIGINT from a terminal, ends listening at once.
+    A second signal, or SIGINT, closes the socket at once.
     """
 
     def __init__(self, config: uvicorn.Config, engine: Engine, drain: float) -> None:
@@ -24,7 +25,7 @@ class Server(uvicorn.Server):
         self._engine, self._drain = engine, drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What uvicorn does at a signal, after the moment that a drain takes."""
+        """Handle a signal as uvicorn does, after the drain period."""
         if sig == signal.SIGTERM and self._drain and not self._engine.draining:
             self._engine.drain()
             loop = asyncio.get_running_loop()
@@ -34,27 +35,27 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
 
-def _open_many_files() -> None:
-    """As many as the system lets us: each picture of a batch that waits is a file."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+def _raise_file_limit() -> None:
+    """Each waiting item of a batch is an open file."""
+    if sys.platform == "win32":  # has no such limit
         return
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems give a limit that they do not take
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    import resource
+
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems report a limit that they do not accept
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def run_server(app: FastAPI, settings: Settings, host: str, port: int) -> None:
-    """Serve until a signal comes, and then until what is in flight has been answered."""
-    _open_many_files()
+    """Serve until a signal arrives and the requests in progress are answered."""
+    _raise_file_limit()
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         server_header=False,
-        access_log=False,  # app/observed.py writes it
-        log_config=None,  # app/logs.py did it
+        access_log=False,  # app/middleware/access_log.py writes it
+        log_config=None,  # see app/logs.py
         timeout_graceful_shutdown=math.ceil(settings.deadline) + 5,
     )
     Server(config, app.state.engine, settings.drain).run()

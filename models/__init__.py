@@ -1,4 +1,4 @@
-"""The product: a black-and-white picture in, a routed and coloured picture out. Pure and synchronous.
+"""The library: decode a picture, route it, colorize it, encode the result. Pure and synchronous.
 
-Nothing here knows HTTP, environment variables or threads, nor the packages `app` and `training`, which both build on it.
+Nothing in this package knows HTTP, environment variables or threads. `app` and `training` build on it; it imports neither.
 """

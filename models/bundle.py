@@ -1,4 +1,4 @@
-"""A bundle: a folder of safetensors files with a manifest, loaded strictly, by sha256, or not at all."""
+"""Loading and verifying a bundle: a folder of safetensors files with a manifest. Every file must match its sha256."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from models.classifiers import IMAGENET_CHANNELS, Classifier, HeadClassifier, ImageNetClassifier
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
 from models.errors import BundleError, CheckpointError
+from models.expert_cache import ExpertCache
 from models.manifest import Card, ExpertCard, Manifest, RouterCard, TrunkCard, read_manifest
-from models.residents import Residents
 from models.router import Router
 from models.vgg import STRIDE, VggTrunk
 
@@ -26,9 +26,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Bundle:
-    """Networks in evaluation mode, as the manifest describes them. `digest` is the sha256 of the manifest.
+    """The networks of a manifest, in evaluation mode. `digest` is the sha256 of the manifest.
 
-    Looking up an expert may read it from its file again, and raise a CheckpointError, where they are kept within a budget.
+    With a memory budget, looking up an expert may load its file again, and raise a CheckpointError.
     """
 
     manifest: Manifest
@@ -40,44 +40,46 @@ class Bundle:
 
     @property
     def label(self) -> str:
-        """Name and short digest, as headers and decision records give it."""
+        """Name and short digest, for headers and decision records."""
         return f"{self.manifest.name}@{self.digest[:12]}"
 
 
 def load_bundle(folder: Path = EVERYDAY, expert_bytes: int | None = None) -> Bundle:
-    """Load the bundle in `folder`; every file is read once, and checked.
+    """Load the bundle in `folder`, and check every file.
 
     Args:
-        folder: the bundle's; where it is a link, the folder that it leads to now stays the bundle's.
-        expert_bytes: memory that experts may take; the least recently used leave first. None keeps all.
+        folder: of the bundle; a symbolic link is resolved once, so that it can be changed afterwards.
+        expert_bytes: memory budget for experts in bytes, of which the least recently used are evicted; None keeps all.
 
     Raises:
         BundleError: there is no manifest, or it is not valid.
-        CheckpointError: a file is missing, or its sha256 or its tensors are not those of its card.
+        CheckpointError: a file is missing, or does not match the sha256 or the network of its card.
     """
     folder = folder.resolve()
     manifest, content = read_manifest(folder)
     trunks = {name: _trunk(name, card, folder) for name, card in manifest.trunks.items()}
     classifier = _classifier(manifest.router, folder, trunks)
-    experts = Residents(manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), expert_bytes)
+    experts = ExpertCache(manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), expert_bytes)
     others = [category for category in manifest.categories if category not in classifier.categories]
     router = Router(classifier.categories, manifest.router.fallback, manifest.router.threshold, others)
-    if strangers := set(router.choices) - set(manifest.categories):
-        raise BundleError(f"the router of {folder} knows categories that nobody paints: {', '.join(sorted(strangers))}.")
+    if unserved := set(router.choices) - set(manifest.categories):
+        raise BundleError(f"the router of {folder} has categories without an expert: {', '.join(sorted(unserved))}.")
     _check_sizes(manifest, experts)
     return Bundle(manifest, hashlib.sha256(content).hexdigest(), trunks, classifier, router, experts)
 
 
 def verify_bundle(folder: Path = EVERYDAY) -> list[str]:
-    """What is wrong with a bundle, a sentence a problem; empty if it can be served.
+    """The problems of a bundle, a sentence each; an empty list if it can be served.
 
     Raises:
         BundleError: there is no manifest, or it is not valid.
     """
     manifest, _ = read_manifest(folder)
     problems = []
-    once = {(card.file, card.sha256): (name, card) for name, card in reversed(manifest.cards().items())}  # experts may share a file
-    for name, card in reversed(once.values()):
+    unique = {
+        (card.file, card.sha256): (name, card) for name, card in reversed(manifest.cards().items())
+    }  # experts may share a file
+    for name, card in reversed(unique.values()):
         try:
             read_weights(folder / card.file, card, name)
         except CheckpointError as error:
@@ -91,10 +93,15 @@ def verify_bundle(folder: Path = EVERYDAY) -> list[str]:
 
 
 def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
-    """The tensors of a card's file as float32, if its sha256 is the card's.
+    """The tensors of the file of a card, as float32.
+
+    Args:
+        path: of the file.
+        card: its size and sha256.
+        what: the name of the checkpoint for error messages.
 
     Raises:
-        CheckpointError: the file is missing, altered, or no safetensors file.
+        CheckpointError: the file is missing or altered, or is not a safetensors file.
     """
     if not path.is_file():
         raise CheckpointError(f"the file of {what}, {path}, is missing: restore the bundle.")
@@ -107,24 +114,24 @@ def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
     if actual != card.sha256:
         raise CheckpointError(
             f"the file of {what}, {path}, has the sha256 {actual} and its card says {card.sha256}: "
-            "it was altered or cut off; restore the bundle."
+            "it was altered or truncated; restore the bundle."
         )
     try:
         tensors = load(content)
     except SafetensorError as error:
-        raise CheckpointError(f"the file of {what}, {path}, is no safetensors file ({error}): restore the bundle.") from error
+        raise CheckpointError(f"the file of {what}, {path}, is not a safetensors file ({error}): restore the bundle.") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def _trunk(name: str, card: TrunkCard, folder: Path) -> VggTrunk:
-    with _sound_arguments(f"trunk {name}"):
+    with _card_errors(f"trunk {name}"):
         trunk = VggTrunk(**card.arguments)
-    return _filled(trunk, f"trunk {name}", card, folder)
+    return _with_weights(trunk, f"trunk {name}", card, folder)
 
 
 def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Classifier:
     classifier: Classifier
-    with _sound_arguments("the router"):
+    with _card_errors("the router"):
         if card.family == "head":
             classifier = HeadClassifier(trunks[card.trunk].channels, **card.arguments)
         elif card.family == "imagenet":
@@ -133,22 +140,22 @@ def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) 
             classifier = ImageNetClassifier(**card.arguments)
         else:
             raise ValueError(f"there is no classifier {card.family!r}: give head or imagenet")
-    return _filled(classifier, "the router", card, folder)
+    return _with_weights(classifier, "the router", card, folder)
 
 
 def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Colorizer:
-    with _sound_arguments(f"expert {name}"):
+    with _card_errors(f"expert {name}"):
         if card.family not in COLORIZERS:
             raise ValueError(f"there is no family {card.family!r}: give one of {', '.join(COLORIZERS)}")
         family = COLORIZERS[card.family]
         if issubclass(family, TapColorizer) != (card.trunk is not None):
-            raise ValueError(f"the family {card.family} {'needs a' if card.trunk is None else 'has no'} trunk")
+            raise ValueError(f"the family {card.family} {'needs a trunk' if card.trunk is None else 'does not read a trunk'}")
         expert = family(*(() if card.trunk is None else (trunks[card.trunk],)), **card.arguments)
-    return _filled(expert, f"expert {name}", card, folder)
+    return _with_weights(expert, f"expert {name}", card, folder)
 
 
 def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
-    """Working sizes are whole numbers of strides, and those of an expert and its trunk are one."""
+    """Working sizes must be multiples of the stride, and that of an expert must be that of its trunk."""
     for name, card in manifest.experts.items():
         stride = experts[name].stride
         if card.working_size % stride:
@@ -161,16 +168,16 @@ def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
 
 
 @contextmanager
-def _sound_arguments(what: str) -> Iterator[None]:
-    """Turns what a constructor says of bad arguments into an error that names the card."""
+def _card_errors(what: str) -> Iterator[None]:
+    """Turns the errors of a constructor into a BundleError that names the card."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise BundleError(f"the card of {what} cannot be followed: {error}.") from error
+        raise BundleError(f"the card of {what} is not valid: {error}.") from error
 
 
-def _filled(network: Network, what: str, card: Card, folder: Path) -> Network:
-    """The network with its card's weights, strictly, ready to serve."""
+def _with_weights(network: Network, what: str, card: Card, folder: Path) -> Network:
+    """The network with the weights of its card, in evaluation mode."""
     try:
         network.load_state_dict(read_weights(folder / card.file, card, what))
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Two classifiers that name a picture's category from a trunk's taps; the threshold rule over them is in `router`.
+"""Two classifiers of a picture's category, on the taps of a trunk. `models.router` applies the threshold rule to their output.
 
-Both give probabilities `(n, categories + 1)` whose last column is *unmapped*: the probability of no category at all. The bundle's
-own head is calibrated on validation pictures; ImageNet's softmax is taken as it is.
+Both return probabilities `(n, categories + 1)` whose last column is *unmapped*, the probability of no category at all. The bundle's
+own head is calibrated on validation pictures; the softmax of the ImageNet classifier is used as it is.
 """
 
 import json
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.torchvision_parts import vgg as torchvision_vgg
+from models.torchvision_compat import vgg as torchvision_vgg
 from models.vgg import Taps
 
 IMAGENET_CHANNELS = 512  # of the deepest tap of VGG-16 and VGG-19
 
 
 class Classifier(nn.Module):
-    """Names categories from the taps of a trunk."""
+    """A network from the taps of a trunk to the probabilities of categories."""
 
     categories: tuple[str, ...]
 
@@ -31,9 +31,9 @@ class Classifier(nn.Module):
 
 
 class HeadClassifier(Classifier):
-    """The bundle's own head, trained on grey pictures: pooled taps, batch norm, dropout, one dense layer (paper 003, IV.B).
+    """A head trained on grayscale pictures: pooled taps, batch norm, dropout, one dense layer (paper 003, section IV.B).
 
-    What differs from the paper: it reads two depths, and its last class, *general*, stands for pictures of no category.
+    What differs from the paper: it reads two depths, and its last class, *general*, is that of pictures of no category.
 
     Args:
         channels: of the trunk's taps, by stride.
@@ -53,7 +53,7 @@ class HeadClassifier(Classifier):
         self.dense = nn.Linear(width, len(self.categories) + 1)
 
     def logits(self, taps: Taps) -> Tensor:
-        """Logits `(n, categories + 1)`, uncalibrated, as the training loss wants them."""
+        """Logits `(n, categories + 1)` before calibration, for the training loss."""
         pooled = torch.cat([taps[stride].mean(dim=(2, 3)) for stride in self.strides], dim=1)
         logits: Tensor = self.dense(self.dropout(self.norm(pooled)))
         return logits
@@ -63,18 +63,18 @@ class HeadClassifier(Classifier):
 
 
 class ImageNetClassifier(Classifier):
-    """torchvision's VGG-16 or VGG-19 as it was trained on ImageNet, its 1000 labels mapped onto categories.
+    """torchvision's VGG-16 or VGG-19 trained on ImageNet, whose 1000 labels are mapped to categories.
 
-    With `score` *sum* a category's probability is the sum of its labels', and what no category claims is unmapped. With *max* it is
-    that of its likeliest label and nothing is unmapped: with the mapping *animal-person-vehicle*, the threshold 0.05 and the
-    fallback *person* that is paper 004's own rule (section 2.1).
+    With `score` *sum*, the probability of a category is the sum over its labels, and that of all other labels is *unmapped*. With
+    *max*, it is the maximum over its labels, and nothing is unmapped; together with the mapping *animal-person-vehicle*, the
+    threshold 0.05 and the fallback *person* this is the rule of paper 004 (section 2.1).
 
     Args:
         mapping: a column of `imagenet_categories.json`.
         score: `sum` or `max`.
 
     Raises:
-        ValueError: there is no such mapping or score.
+        ValueError: `mapping` or `score` is unknown.
     """
 
     members: Tensor
@@ -90,20 +90,20 @@ class ImageNetClassifier(Classifier):
         self.classifier = torchvision_vgg.VGG(nn.Identity(), init_weights=False).classifier
 
     def forward(self, taps: Taps) -> Tensor:
-        return self.categorise(self.classifier(self.avgpool(taps[32]).flatten(1)).float().softmax(dim=1))
+        return self.map_labels(self.classifier(self.avgpool(taps[32]).flatten(1)).float().softmax(dim=1))
 
-    def categorise(self, labels: Tensor) -> Tensor:
-        """Probabilities `(n, categories + 1)` from those of the labels `(n, 1000)`."""
+    def map_labels(self, labels: Tensor) -> Tensor:
+        """Probabilities `(n, categories + 1)` of categories from those of the ImageNet labels `(n, 1000)`."""
         if self.score == "max":
-            claimed = (labels[:, None, :] * self.members).amax(dim=2)
-            return F.pad(claimed, (0, 1))
-        claimed = labels @ self.members.T
-        return torch.cat((claimed, (1 - claimed.sum(dim=1, keepdim=True)).clamp(min=0)), dim=1)
+            mapped = (labels[:, None, :] * self.members).amax(dim=2)
+            return F.pad(mapped, (0, 1))
+        mapped = labels @ self.members.T
+        return torch.cat((mapped, (1 - mapped.sum(dim=1, keepdim=True)).clamp(min=0)), dim=1)
 
 
 @cache
 def imagenet_mapping(name: str) -> tuple[str | None, ...]:
-    """The category of each of the 1000 ImageNet labels, in torchvision's order; None is unmapped.
+    """The category of each of the 1000 ImageNet labels, in torchvision's order; None for labels of no category.
 
     Raises:
         ValueError: there is no mapping of that name.
@@ -116,7 +116,11 @@ def imagenet_mapping(name: str) -> tuple[str | None, ...]:
 
 
 def imagenet_members(name: str) -> tuple[tuple[str, ...], Tensor]:
-    """The categories of a mapping, and `(categories, 1000)`: 1 where the label belongs to the category. Errors as above."""
+    """The categories of a mapping, and a matrix `(categories, 1000)` that is 1 where the label belongs to the category.
+
+    Raises:
+        ValueError: there is no mapping of that name.
+    """
     labels = imagenet_mapping(name)
     categories = tuple(sorted({category for category in labels if category}))
     return categories, torch.tensor([[float(label == category) for label in labels] for category in categories])

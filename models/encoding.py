@@ -1,8 +1,9 @@
-"""Pixels and metadata to files: JPEG from planes; PNG, WebP and TIFF from RGB, of 16 bits too, which Pillow does not write."""
+"""Encodes pixels and metadata: JPEG from YCbCr planes; PNG, WebP and TIFF from RGB. Pillow does not write RGB of 16 bits; this
+does.
+"""
 
 import io
 import zlib
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -10,29 +11,44 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
-from models.greys import Bytes, Samples
+from models.chroma import YCbCr
+from models.luma import SampleArray, UInt8Array
 from models.metadata import Metadata
 
-DEEP = ("png", "tiff")  # formats that hold 16 bits
+FORMATS_16_BIT = ("png", "tiff")  # formats that hold 16 bits
 
-_SUBSAMPLING = 2  # 4:2:0; chroma is smooth
-_FASTEST = 1  # of zlib: several times faster than the default, a tenth larger
+_SUBSAMPLING = 2  # 4:2:0, because chroma is smooth
+_FASTEST = 1  # zlib level: several times faster than the default, a tenth larger
 _STRIP = 256  # rows of a TIFF strip
-_LONGEST_COMMENT = 15_000  # letters, of four bytes at most; a JPEG segment holds 65,533
-_XMP = 700  # the TIFF tag
+_LONGEST_COMMENT = 15_000  # characters of up to four bytes; a JPEG segment holds 65,533 bytes
+_XMP = 700  # TIFF tag
 _DEFLATE, _DIFFERENCES, _RGB, _ALPHA, _INCHES = 8, 2, 2, 2, 2  # values of TIFF tags
-# By channels: depth, colour type, and the only compression, filtering and interlacing
+# By number of channels: depth, color type, compression, filtering and interlacing
 _PNG_16 = {3: b"\x10\x02\0\0\0", 4: b"\x10\x06\0\0\0"}
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-_UP = 2  # a PNG row filter: the difference to the row above
+_UP = 2  # PNG row filter: the difference to the row above
 
 
-def encode_rgb(rgb: Samples, alpha: Bytes | None, format: str, quality: int, metadata: Metadata) -> bytes:
-    """Encode RGB `(h,w,3)` and alpha `(h,w)` as `png`, `webp` or `tiff`; RGB of 16 bits as one of `DEEP`."""
-    deep = rgb.dtype == np.uint16
-    if format == "tiff" or deep:
-        samples = rgb if alpha is None else np.dstack((rgb, alpha.astype(rgb.dtype) * (257 if deep else 1)))
-        return _tiff(samples, metadata) if format == "tiff" else _deep_png(samples, metadata)
+def encode(pixels: YCbCr | SampleArray, alpha: UInt8Array | None, format: str, quality: int, metadata: Metadata) -> bytes:
+    """Encode pixels with their metadata.
+
+    Args:
+        pixels: planes, which are encoded as JPEG; or RGB `(h,w,3)` of 8 bits, or of 16 bits for one of `FORMATS_16_BIT`.
+        alpha: `(h,w)`, or None; JPEG has no alpha.
+        format: `jpeg`, `png`, `webp` or `tiff`.
+        quality: of JPEG and WebP, 1 to 100.
+        metadata: written to the file.
+    """
+    if isinstance(pixels, YCbCr):
+        return _jpeg(pixels, quality, metadata)
+    return _encode_rgb(pixels, alpha, format, quality, metadata)
+
+
+def _encode_rgb(rgb: SampleArray, alpha: UInt8Array | None, format: str, quality: int, metadata: Metadata) -> bytes:
+    is_16_bit = rgb.dtype == np.uint16
+    if format == "tiff" or is_16_bit:
+        samples = rgb if alpha is None else np.dstack((rgb, alpha.astype(rgb.dtype) * (257 if is_16_bit else 1)))
+        return _tiff(samples, metadata) if format == "tiff" else _png_16(samples, metadata)
     image = Image.fromarray(rgb)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
@@ -44,8 +60,8 @@ def encode_rgb(rgb: Samples, alpha: Bytes | None, format: str, quality: int, met
     return buffer.getvalue()
 
 
-def encode_planes(planes: Sequence[Bytes], quality: int, metadata: Metadata) -> bytes:
-    """Encode Y, Cb and Cr planes `(h,w)` as JPEG: the luma plane goes in as it is, and never through RGB."""
+def _jpeg(planes: YCbCr, quality: int, metadata: Metadata) -> bytes:
+    """The luma plane is encoded as it is, without a conversion through RGB."""
     image = Image.merge("YCbCr", [Image.fromarray(plane) for plane in planes])
     dpi = tuple(round(inch) for inch in metadata.dpi) if metadata.dpi else (0, 0)
     buffer = io.BytesIO()
@@ -63,7 +79,7 @@ def encode_planes(planes: Sequence[Bytes], quality: int, metadata: Metadata) -> 
     return buffer.getvalue()
 
 
-def _deep_png(samples: NDArray[Any], metadata: Metadata) -> bytes:
+def _png_16(samples: NDArray[Any], metadata: Metadata) -> bytes:
     height, width, channels = samples.shape
     row = width * channels * 2
     rows = samples.astype(">u2").view(np.uint8).reshape(height, row)
@@ -71,45 +87,45 @@ def _deep_png(samples: NDArray[Any], metadata: Metadata) -> bytes:
     buffer.write(b"\x89PNG\r\n\x1a\n")
     PngImagePlugin.putchunk(buffer, b"IHDR", width.to_bytes(4), height.to_bytes(4), _PNG_16[channels])
     if metadata.dpi:
-        metres = (round(inch / 0.0254).to_bytes(4) for inch in metadata.dpi)
-        PngImagePlugin.putchunk(buffer, b"pHYs", *metres, b"\x01")
+        per_meter = (round(inch / 0.0254).to_bytes(4) for inch in metadata.dpi)
+        PngImagePlugin.putchunk(buffer, b"pHYs", *per_meter, b"\x01")
     if metadata.exif:
         PngImagePlugin.putchunk(buffer, b"eXIf", metadata.exif.removeprefix(b"Exif\0\0"))
     for name, content, _ in _texts(metadata).chunks:
         PngImagePlugin.putchunk(buffer, name, content)
-    pack = zlib.compressobj(_FASTEST)
+    compressor = zlib.compressobj(_FASTEST)
     above = np.zeros((1, row), np.uint8)
     for top in range(0, height, _STRIP):
         part = rows[top : top + _STRIP]
         filtered = np.full((len(part), 1 + row), _UP, np.uint8)
         filtered[:, 1:] = part - np.concatenate((above, part[:-1]))
         above = part[-1:]
-        if packed := pack.compress(filtered.tobytes()):
-            PngImagePlugin.putchunk(buffer, b"IDAT", packed)
-    PngImagePlugin.putchunk(buffer, b"IDAT", pack.flush())
+        if compressed := compressor.compress(filtered.tobytes()):
+            PngImagePlugin.putchunk(buffer, b"IDAT", compressed)
+    PngImagePlugin.putchunk(buffer, b"IDAT", compressor.flush())
     PngImagePlugin.putchunk(buffer, b"IEND")
     return buffer.getvalue()
 
 
 def _tiff(samples: NDArray[Any], metadata: Metadata) -> bytes:
-    """RGB or RGBA in strips; Pillow's own writer compresses no file that has an Exif directory."""
+    """RGB or RGBA in strips. Pillow's own writer does not compress files with an Exif directory."""
     height, width, channels = samples.shape
     strips = []
     for top in range(0, height, _STRIP):
         part = samples[top : top + _STRIP]
         steps = np.concatenate((part[:, :1], part[:, 1:] - part[:, :-1]), axis=1)
-        packed = zlib.compress(steps.astype(steps.dtype.newbyteorder("<"), copy=False).tobytes(), _FASTEST)
-        strips.append(packed + bytes(len(packed) % 2))
+        compressed = zlib.compress(steps.astype(steps.dtype.newbyteorder("<"), copy=False).tobytes(), _FASTEST)
+        strips.append(compressed + bytes(len(compressed) % 2))
     lengths = [len(strip) for strip in strips]
-    base, described = ExifTags.Base, _directory(metadata)
+    base, descriptive = ExifTags.Base, _descriptive_tags(metadata)
     tags = {
-        **{tag: described.get_ifd(tag) if tag in _GROUPS else value for tag, value in described.items()},
+        **{tag: descriptive.get_ifd(tag) if tag in _GROUPS else value for tag, value in descriptive.items()},
         base.ImageWidth: width,
         base.ImageLength: height,
         base.BitsPerSample: (8 * samples.itemsize,) * channels,
         base.Compression: _DEFLATE,
         base.PhotometricInterpretation: _RGB,
-        base.StripOffsets: tuple(accumulate(lengths[:-1], initial=0)),  # Pillow counts from the directory's end
+        base.StripOffsets: tuple(accumulate(lengths[:-1], initial=0)),  # relative to the end of the directory in Pillow
         base.SamplesPerPixel: channels,
         base.RowsPerStrip: _STRIP,
         base.StripByteCounts: tuple(lengths),
@@ -127,8 +143,8 @@ def _tiff(samples: NDArray[Any], metadata: Metadata) -> bytes:
     return buffer.getvalue()
 
 
-def _directory(metadata: Metadata) -> Image.Exif:
-    """The tags of a TIFF file that say what the metadata says."""
+def _descriptive_tags(metadata: Metadata) -> Image.Exif:
+    """The metadata as tags of a TIFF directory."""
     tags = Image.Exif()
     tags.load(metadata.exif)
     tags[_XMP] = metadata.xmp
@@ -147,6 +163,6 @@ def _texts(metadata: Metadata) -> PngImagePlugin.PngInfo:
 
 
 def _photoshop(iptc: bytes) -> bytes:
-    """A JPEG segment with IPTC's record as Photoshop's resource 0x0404."""
+    """A JPEG segment with the IPTC record as Photoshop's resource 0x0404."""
     block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(iptc).to_bytes(4) + iptc + bytes(len(iptc) % 2)
     return b"\xff\xed" + (len(block) + 2).to_bytes(2) + block

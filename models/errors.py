@@ -1,22 +1,23 @@
-"""Everything that can go wrong with a picture, an option or a bundle.
+"""The exceptions of the library.
 
     ChromarouteError
     ├── PictureError
-    │   ├── NotAPicture       the bytes are in none of the formats that we read
-    │   ├── BrokenPicture     they start like a picture and then end or lie
+    │   ├── NotAPicture       the bytes are in no supported format
+    │   ├── BrokenPicture     the format is recognized, but the picture cannot be decoded
     │   └── PictureTooLarge   more bytes or pixels than the limit
-    ├── OptionError           an option outside its valid values
-    └── BundleError           a bundle that cannot be served
-        └── CheckpointError   one of its weight files is missing, altered or of another shape
+    ├── OptionError           the value of an option is not valid
+    │   └── UnknownOption     there is no option of that name
+    └── BundleError           a bundle cannot be loaded
+        └── CheckpointError   a weight file is missing, altered, or does not fit its network
 
-A message says what is wrong, the value, the valid values, and what to do next: it is shown to people as it stands.
+Messages are shown to users as they are: each says what is wrong, the value, the valid values, and what to do next.
 """
 
 from collections.abc import Iterable
 
 
 class ChromarouteError(Exception):
-    """Root of the tree: catching it catches every error that Chromaroute raises on purpose."""
+    """Base class of all exceptions that Chromaroute raises on purpose."""
 
 
 class PictureError(ChromarouteError):
@@ -24,19 +25,19 @@ class PictureError(ChromarouteError):
 
 
 class NotAPicture(PictureError):
-    """The bytes are in none of the formats that we read."""
+    """The bytes are in no supported format."""
 
 
 class BrokenPicture(PictureError):
-    """The bytes start like a picture, and cannot be decoded to the end."""
+    """The format is recognized, but the picture cannot be decoded completely."""
 
 
 class PictureTooLarge(PictureError):
-    """More bytes or more pixels than the limit; raised before anything is decoded."""
+    """The picture has more bytes or pixels than the limit; raised before decoding."""
 
 
 class OptionError(ChromarouteError):
-    """An option was given a value outside its valid values."""
+    """The value of an option is not valid."""
 
     def __init__(self, option: str, value: object, valid: str | Iterable[str]) -> None:
         self.option = option
@@ -45,8 +46,16 @@ class OptionError(ChromarouteError):
         super().__init__(f"{option} is {value!r}, which is not valid: give {self.valid}.")
 
 
+class UnknownOption(OptionError):
+    """There is no option of that name."""
+
+    def __init__(self, option: str, known: Iterable[str]) -> None:
+        self.option, self.value, self.valid = option, None, "one of " + ", ".join(known)
+        ChromarouteError.__init__(self, f"there is no option {option!r}: the options are {', '.join(known)}.")
+
+
 class BundleError(ChromarouteError):
-    """The bundle is missing, or its manifest cannot be understood."""
+    """The bundle is missing, or its manifest is not valid."""
 
 
 class CheckpointError(BundleError):

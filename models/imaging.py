@@ -1,4 +1,4 @@
-"""Bytes to `Picture`: any mode, upright, capped before decoding; and what the networks see of it."""
+"""Decodes files to `Picture`, in any mode, upright, with a limit on pixels before decoding; and makes the input of the networks."""
 
 import io
 import re
@@ -12,20 +12,20 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from models.errors import BrokenPicture, NotAPicture, OptionError, PictureError, PictureTooLarge
-from models.greys import Bytes, Words, deep_levels, eight_bits, grey_levels
 from models.lab import luma_to_lightness
+from models.luma import UInt8Array, UInt16Array, luma16_plane, luma_plane, to_uint8
 from models.metadata import Metadata, read_metadata
 
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff": "image/tiff"}
 
 MAX_PIXELS = 50_000_000
-LONGEST = 2.0  # sides of the working picture: a longer panorama is squeezed to this aspect for the networks, never for the answer
+MAX_ASPECT = 2.0  # of the input of the networks: longer panoramas are squeezed to it, for the networks only
 
-_LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}  # pixels; the encoders' own limits
+_LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}  # pixels; the limits of the encoders
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM....\0\0\0\0|GIF8", re.DOTALL)
 _ORIENTATION = 0x0112
-_UPRIGHT = {
+_UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,10 +34,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-# The same for planes, because Pillow turns no plane of 16 bits sideways
-_TURNS: dict[Image.Transpose, Callable[[Bytes | Words], Bytes | Words]] = {
+# The same for arrays, because Pillow does not rotate images of 16 bits
+_TRANSPOSE: dict[Image.Transpose, Callable[[UInt8Array | UInt16Array], UInt8Array | UInt16Array]] = {
     Image.Transpose.FLIP_LEFT_RIGHT: np.fliplr,
     Image.Transpose.ROTATE_180: lambda plane: np.rot90(plane, 2),
     Image.Transpose.FLIP_TOP_BOTTOM: np.flipud,
@@ -46,48 +44,48 @@ _TURNS: dict[Image.Transpose, Callable[[Bytes | Words], Bytes | Words]] = {
     Image.Transpose.TRANSVERSE: lambda plane: np.rot90(np.transpose(plane), 2),
     Image.Transpose.ROTATE_90: np.rot90,
 }
-Plane = TypeVar("Plane", Bytes, Words)
+Plane = TypeVar("Plane", UInt8Array, UInt16Array)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture without colour.
+    """A decoded picture without color.
 
     Args:
-        luma: BT.601 luma `(h,w)` in whole levels.
-        alpha: `(h,w)`, if it has one.
-        format: what it came in.
-        deep: the luma in levels of 0 to 65535, of grey that has more than 8 bits.
-        metadata: what the file says beside its pixels.
+        luma: BT.601 luma `(h,w)` in levels of 0 to 255.
+        alpha: `(h,w)` in levels of 0 to 255, or None.
+        format: of the file, in Pillow's spelling.
+        luma16: the luma `(h,w)` in levels of 0 to 65535, for grayscale pictures of more than 8 bits.
+        metadata: of the file.
     """
 
-    luma: Bytes
-    alpha: Bytes | None
+    luma: UInt8Array
+    alpha: UInt8Array | None
     format: str
-    deep: Words | None = None
+    luma16: UInt16Array | None = None
     metadata: Metadata = field(default_factory=Metadata)
 
     @property
     def height(self) -> int:
-        """Rows of pixels."""
+        """Height in pixels."""
         return int(self.luma.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns of pixels."""
+        """Width in pixels."""
         return int(self.luma.shape[1])
 
 
-def decode(content: bytes, max_pixels: int = MAX_PIXELS, wanted: str = "auto") -> Picture:
-    """The picture in `content`: JPEG, PNG, WebP, TIFF, BMP or GIF (first frame), in any mode and EXIF orientation.
+def decode(content: bytes, max_pixels: int = MAX_PIXELS, output_format: str = "auto") -> Picture:
+    """Decode JPEG, PNG, WebP, TIFF, BMP or GIF (first frame), in any mode and EXIF orientation.
 
-    Colour is dropped as Pillow's `convert("L")` drops it, after conversion to sRGB where there is an ICC profile. Where a JPEG file
-    will be answered by one (`wanted` is its format, or `auto`), its luma plane is taken as it stands.
+    Color is dropped as by Pillow's `convert("L")`, after a conversion to sRGB if there is an ICC profile. The luma plane of a JPEG
+    file is read without a conversion if the output is a JPEG as well (`output_format` is `jpeg` or `auto`).
 
     Raises:
         NotAPicture: the bytes are in none of these formats.
-        BrokenPicture: they begin like one and cannot be decoded.
-        PictureTooLarge: more than `max_pixels`; nothing was decoded.
+        BrokenPicture: the format is recognized, but the picture cannot be decoded.
+        PictureTooLarge: the picture has more than `max_pixels`; it was not decoded.
     """
     try:
         image = Image.open(io.BytesIO(content), formats=READS)
@@ -96,13 +94,13 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS, wanted: str = "auto") -
     except UnidentifiedImageError as error:
         if _SIGNATURE.match(content):
             raise BrokenPicture(
-                "the picture is damaged at its beginning, or of a variant that cannot be read (16-bit colour TIFF is one): "
-                "export it again, with 8 bits a channel."
+                "the picture is damaged at its beginning, or a variant of its format that is not supported (such as 16-bit color "
+                "TIFF): export it again, with 8 bits a channel."
             ) from error
-        raise NotAPicture(f"this is not a picture that can be read: send one of {', '.join(READS)}.") from error
+        raise NotAPicture(f"this is not a picture in a supported format: send one of {', '.join(READS)}.") from error
     except MemoryError:
         raise
-    except Exception as error:  # a header that lies makes a decoder raise almost anything
+    except Exception as error:  # decoders raise almost anything on an invalid header
         raise BrokenPicture(f"the picture's header cannot be read ({error}): export it again.") from error
     with image:
         width, height = image.size
@@ -114,59 +112,52 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS, wanted: str = "auto") -
         metadata = read_metadata(image, _UPRIGHT.get(_orientation(image)))
         try:
             profile = _foreign_profile(image)
-            if source == "JPEG" and wanted in ("auto", "jpeg") and profile is None:
-                image.draft("L", image.size)  # the luma plane itself, without a way through RGB
+            if source == "JPEG" and output_format in ("auto", "jpeg") and profile is None:
+                image.draft("L", image.size)  # the luma plane itself, without a conversion through RGB
             picture = _to_srgb(image, profile) if profile else image
-            deep = deep_levels(picture)
-            if deep is not None and profile is not None:
-                deep = _deep_to_srgb(deep, profile)
-            luma = grey_levels(picture) if deep is None else eight_bits(deep)
+            luma16 = luma16_plane(picture)
+            if luma16 is not None and profile is not None:
+                luma16 = _luma16_to_srgb(luma16, profile)
+            luma = luma_plane(picture) if luma16 is None else to_uint8(luma16)
             alpha = _alpha(picture) if picture.has_transparency_data else None
         except (MemoryError, PictureError):
             raise
         except Exception as error:
-            raise BrokenPicture(f"the picture is cut off or damaged ({error}): export it again.") from error
-        turn = _UPRIGHT.get(_orientation(image))  # again, because Pillow turns a TIFF file while it loads
-    alpha = None if alpha is None else _turned(alpha, turn)
-    deep = None if deep is None else _turned(deep, turn)
-    return Picture(_turned(luma, turn), alpha, source, deep, metadata)
+            raise BrokenPicture(f"the picture is truncated or damaged ({error}): export it again.") from error
+        transpose = _UPRIGHT.get(_orientation(image))  # again, because Pillow rotates a TIFF file while loading it
+    alpha = None if alpha is None else _transposed(alpha, transpose)
+    luma16 = None if luma16 is None else _transposed(luma16, transpose)
+    return Picture(_transposed(luma, transpose), alpha, source, luma16, metadata)
 
 
-def network_input(luma: Bytes, size: int, stride: int) -> Tensor:
+def network_input(luma: UInt8Array, size: int, stride: int) -> Tensor:
     """Lightness `(1,1,h,w)` in [0, 100] of a luma plane, its short side `size`, both sides multiples of `stride`."""
     height, width = luma.shape
     scale = size / min(height, width)
-    sides = [max(1, round(min(side * scale, LONGEST * size) / stride)) * stride for side in (width, height)]
+    sides = [max(1, round(min(side * scale, MAX_ASPECT * size) / stride)) * stride for side in (width, height)]
     small = Image.fromarray(luma).resize((sides[0], sides[1]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return luma_to_lightness(torch.from_numpy(np.array(small)).float() / 255)[None, None]
 
 
-def output_format(wanted: str, picture: Picture) -> str:
-    """The format of the answer: as wanted, and for `auto` that of the upload, or PNG where it cannot hold the answer.
+def output_format(requested: str, picture: Picture) -> str:
+    """The format of the output: as requested; for `auto` that of the input, or PNG if that cannot be written or is too small.
 
     Raises:
-        OptionError: `wanted` is neither `auto` nor one of `WRITES`, or cannot hold a picture that long.
+        OptionError: the requested format cannot hold a picture with such a long side.
     """
-    check_format(wanted)
     source = picture.format.lower()
     longest = max(picture.width, picture.height)
-    if wanted == "auto":
+    if requested == "auto":
         return source if source in WRITES and longest <= _LONGEST_SIDE.get(source, longest) else "png"
-    if longest > _LONGEST_SIDE.get(wanted, longest):
+    if longest > _LONGEST_SIDE.get(requested, longest):
         raise OptionError(
-            "format", wanted, f"png or tiff for a picture of {longest} pixels ({wanted} holds {_LONGEST_SIDE[wanted]})"
+            "format", requested, f"png or tiff for a side of {longest} pixels ({requested} allows {_LONGEST_SIDE[requested]})"
         )
-    return wanted
-
-
-def check_format(wanted: str) -> None:
-    """Raise an OptionError unless `wanted` is `auto` or one of `WRITES`."""
-    if wanted != "auto" and wanted not in WRITES:
-        raise OptionError("format", wanted, ("auto", *WRITES))
+    return requested
 
 
 def _foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """The picture's ICC profile, unless it is sRGB's or cannot be used: the pixels are still good then."""
+    """The picture's ICC profile, unless it is sRGB or cannot be parsed, in which case the pixels are used as they are."""
     content = image.info.get("icc_profile")
     if not content:
         return None
@@ -180,10 +171,10 @@ def _foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
 def _to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    grey = image.mode in ("L", "LA")
-    if not grey and image.mode not in ("RGB", "RGBA", "CMYK"):
+    gray = image.mode in ("L", "LA")
+    if not gray and image.mode not in ("RGB", "RGBA", "CMYK"):
         return image
-    bands = image.getchannel("L") if grey else image
+    bands = image.getchannel("L") if gray else image
     mode = "RGBA" if bands.mode == "RGBA" else "RGB"
     try:
         converted = ImageCms.profileToProfile(bands, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
@@ -196,17 +187,17 @@ def _to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Ima
     return converted
 
 
-def _deep_to_srgb(levels: Words, profile: ImageCms.ImageCmsProfile) -> Words:
-    """Deep grey through the curve that the profile has at 256 levels: Pillow converts no deeper ones."""
+def _luma16_to_srgb(levels: UInt16Array, profile: ImageCms.ImageCmsProfile) -> UInt16Array:
+    """Luma of 16 bits through the curve of the profile at 256 levels, because Pillow does not convert 16 bits."""
     ramp = np.arange(256, dtype=np.uint8)
     converted = _to_srgb(Image.fromarray(ramp[None]), profile)
     curve = np.interp(np.arange(65_536), ramp * 257.0, np.asarray(converted.convert("L"))[0] * 257.0)
-    turned: Words = curve.round().astype(np.uint16)[levels]
-    return turned
+    mapped: UInt16Array = curve.round().astype(np.uint16)[levels]
+    return mapped
 
 
-def _alpha(image: Image.Image) -> Bytes:
-    if image.mode.startswith("I"):  # of deep grey one level is the transparent one
+def _alpha(image: Image.Image) -> UInt8Array:
+    if image.mode.startswith("I"):  # 16-bit grayscale has one transparent level
         return np.where(np.asarray(image) == image.info.get("transparency"), 0, 255).astype(np.uint8)
     return np.array(image.getchannel("A") if "A" in image.getbands() else image.convert("RGBA").getchannel("A"))
 
@@ -214,12 +205,12 @@ def _alpha(image: Image.Image) -> Bytes:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF says nothing about the pixels
+    except Exception:  # damaged EXIF does not affect the pixels
         return 1
 
 
-def _turned(plane: Plane, turn: Image.Transpose | None) -> Plane:
-    if turn is None:
+def _transposed(plane: Plane, transpose: Image.Transpose | None) -> Plane:
+    if transpose is None:
         return plane
-    turned: Plane = np.ascontiguousarray(_TURNS[turn](plane))
-    return turned
+    transposed: Plane = np.ascontiguousarray(_TRANSPOSE[transpose](plane))
+    return transposed

@@ -1,7 +1,7 @@
-"""sRGB <-> CIELAB under D65 and <-> YUV, and the BT.601 luma that stands for the grey of a picture; on tensors.
+"""Conversions between sRGB, CIELAB (D65), YUV and BT.601 luma, on tensors.
 
-Layout everywhere: channels in dimension 1. RGB and luma in [0, 1], gamma-encoded; L in [0, 100]; a and b in CIELAB units, which
-sRGB keeps within [-108, 99].
+Layout: channels in dimension 1. RGB and luma are gamma-encoded, in [0, 1]; L is in [0, 100]; a and b are in CIELAB units, within
+[-108, 99] for sRGB colors.
 """
 
 import torch
@@ -16,18 +16,18 @@ _DELTA = 6 / 29
 _U_RANGE, _V_RANGE = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
 
 
-def luma(rgb: Tensor) -> Tensor:
+def rgb_to_luma(rgb: Tensor) -> Tensor:
     """The BT.601 luma `(n,1,h,w)` of an RGB picture `(n,3,h,w)`, both in [0, 1]."""
     return _mix(rgb, (LUMA,))
 
 
-def luma_to_lightness(grey: Tensor) -> Tensor:
-    """The lightness L in [0, 100] of grey pixels of the given luma in [0, 1]; any shape."""
-    return 116 * _lab_curve(_linear(grey)) - 16
+def luma_to_lightness(gray: Tensor) -> Tensor:
+    """The lightness L in [0, 100] of gray pixels of the given luma in [0, 1]; any shape."""
+    return 116 * _lab_curve(_linear(gray)) - 16
 
 
 def lightness_to_luma(L: Tensor) -> Tensor:
-    """The inverse of `luma_to_lightness`: the luma in [0, 1] of a grey pixel of lightness L."""
+    """The inverse of `luma_to_lightness`: the luma in [0, 1] of a gray pixel of lightness L."""
     return _gamma(_lab_curve_inverse((L + 16) / 116))
 
 
@@ -39,7 +39,7 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:
-    """RGB `(n,3,h,w)` in [0, 1] of CIELAB `(n,3,h,w)`; what sRGB cannot show is clipped channel by channel."""
+    """RGB `(n,3,h,w)` in [0, 1] of CIELAB `(n,3,h,w)`; colors outside of the gamut are clipped in each channel."""
     L, a, b = lab.unbind(1)
     y = (L + 16) / 116
     xyz = _lab_curve_inverse(torch.stack((y + a / 500, y, y - b / 200), dim=1))
@@ -50,12 +50,12 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
 def srgb_to_uv(rgb: Tensor) -> Tensor:
     """U and V `(n,2,h,w)` in [-0.5, 0.5] of an RGB picture `(n,3,h,w)` in [0, 1]: BT.601, both scaled to that range."""
     red, _, blue = rgb.unbind(1)
-    y = luma(rgb)[:, 0]
+    y = rgb_to_luma(rgb)[:, 0]
     return torch.stack(((blue - y) / _U_RANGE, (red - y) / _V_RANGE), dim=1)
 
 
 def yuv_to_srgb(y: Tensor, uv: Tensor) -> Tensor:
-    """RGB `(n,3,h,w)` in [0, 1] of luma `(n,1,h,w)` and the U and V of `srgb_to_uv`; clipped channel by channel."""
+    """RGB `(n,3,h,w)` in [0, 1] of luma `(n,1,h,w)` and the U and V of `srgb_to_uv`; clipped in each channel."""
     blue, red = y[:, 0] + uv[:, 0] * _U_RANGE, y[:, 0] + uv[:, 1] * _V_RANGE
     green = (y[:, 0] - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return torch.stack((red, green, blue), dim=1).clamp(0, 1)
@@ -63,7 +63,7 @@ def yuv_to_srgb(y: Tensor, uv: Tensor) -> Tensor:
 
 def _mix(channels: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     weights = torch.tensor(matrix, dtype=channels.dtype, device=channels.device)
-    with torch.autocast(channels.device.type, enabled=False):  # colours are not to be computed in half precision
+    with torch.autocast(channels.device.type, enabled=False):  # half precision would shift colors
         return torch.einsum("oc,nchw->nohw", weights, channels)
 
 

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `manifest.json`, read strictly."""
+"""The manifest of a bundle and the cards of its checkpoints: `manifest.json`, validated strictly."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +11,13 @@ MANIFEST = "manifest.json"
 
 
 class Strict(BaseModel):
-    """Frozen, and refuses keys that it does not know."""
+    """Base of models that are frozen and refuse unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Card(Strict):
-    """A checkpoint: what builds its network again, and how to know that the file is the right one. `bytes` is the file's size."""
+    """A checkpoint: the network and its arguments, and the size and the sha256 of the file."""
 
     family: str
     arguments: dict[str, Any] = {}
@@ -25,26 +25,26 @@ class Card(Strict):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     trunk: str | None = None
-    licence: str = ""
-    data: str = Field("", description="digest of the data set that it was trained on")
+    license: str = ""
+    data: str = Field("", description="digest of the training data")
     scores: dict[str, float] = {}
 
 
 class TrunkCard(Card):
-    """A trunk; `working_size` is the short side in pixels that pictures are brought to for it."""
+    """A trunk; `working_size` is the short side in pixels to which pictures are resized for it."""
 
     working_size: int = Field(gt=0)
 
 
 class ExpertCard(Card):
-    """A colorizer; `working_size` as for a trunk, and that of its trunk if it has one. `category` is what it was trained on."""
+    """A colorizer and the category that it was trained on; `working_size` is that of its trunk, if it has one."""
 
     category: str
     working_size: int = Field(gt=0)
 
 
 class RouterCard(Card):
-    """The classifier (`family` is `head` or `imagenet`) and the threshold rule over it."""
+    """The classifier (`family` is `head` or `imagenet`), its threshold and the fallback."""
 
     trunk: str
     threshold: float = Field(ge=0, le=1)
@@ -52,50 +52,50 @@ class RouterCard(Card):
 
 
 class Manifest(Strict):
-    """A bundle: one router over trunks, and the experts that categories are painted by.
+    """A bundle: trunks, a router, and experts.
 
-    `categories` maps each category onto the name of an expert; categories that none of their own pays for share the fallback's.
+    `categories` maps each category to the name of its expert; categories without an expert of their own share that of the fallback.
     """
 
     format: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     description: str
-    licence: str
-    sources: str = Field("", description="what it was trained on, and the terms of that")
+    license: str
+    sources: str = Field("", description="the training data and their terms")
     categories: dict[str, str]
     trunks: dict[str, TrunkCard]
     router: RouterCard
     experts: dict[str, ExpertCard]
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> "Manifest":
+    def _references_exist(self) -> "Manifest":
         if missing := sorted(set(self.categories.values()) - set(self.experts)):
-            raise ValueError(f"categories name experts that are not there: {', '.join(missing)}")
+            raise ValueError(f"categories name experts that do not exist: {', '.join(missing)}")
         if self.router.fallback not in self.categories:
-            raise ValueError(f"the fallback {self.router.fallback!r} is not among the categories")
+            raise ValueError(f"the fallback {self.router.fallback!r} is not one of the categories")
         for name, card in {**self.experts, "the router": self.router}.items():
             if card.trunk is not None and card.trunk not in self.trunks:
-                raise ValueError(f"{name} reads the trunk {card.trunk!r}, which is not there")
+                raise ValueError(f"{name} reads the trunk {card.trunk!r}, which does not exist")
         return self
 
     def cards(self) -> dict[str, Card]:
-        """Every checkpoint by what it is: `trunk NAME`, `router`, `expert NAME`."""
+        """All cards, by `trunk NAME`, `router` and `expert NAME`."""
         trunks: dict[str, Card] = {f"trunk {name}": card for name, card in self.trunks.items()}
         return {**trunks, "router": self.router, **{f"expert {name}": card for name, card in self.experts.items()}}
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, bytes]:
-    """The manifest of the bundle in `folder`, and its bytes, whose sha256 names the bundle.
+    """The manifest of the bundle in `folder`, and its bytes, whose sha256 identifies the bundle.
 
     Raises:
-        BundleError: there is none, or it does not say what a manifest must.
+        BundleError: there is no manifest, or it is not valid.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise BundleError(f"there is no bundle in {folder}: a bundle is a folder with a {MANIFEST} and its safetensors files.")
+        raise BundleError(f"{folder} is not a bundle: a bundle is a folder with a {MANIFEST} and its safetensors files.")
     content = path.read_bytes()
     try:
         return Manifest.model_validate_json(content), content
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'manifest'}: {each['msg']}" for each in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'manifest'}: {item['msg']}" for item in error.errors())
         raise BundleError(f"{path} is not a valid manifest: {problems}.") from error

@@ -1,33 +1,34 @@
-"""What a file says beside its pixels, kept for the answer (without a GPS position unless asked for), and the machine's mark."""
+"""Metadata from the input to the output: EXIF, XMP, IPTC, texts and resolution; and the XMP statement of where the color comes
+from.
+"""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 from xml.etree import ElementTree
 
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
 
-Keeping = Literal["keep", "strip", "keep-gps"]
+from models.options import MetadataPolicy
 
-# Tags of a TIFF directory that describe the picture; the others describe the file that it came in
+# Tags of a TIFF directory that describe the picture; the others describe the file
 _DESCRIPTIVE = {
     ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software, ExifTags.Base.DateTime,
     ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Copyright, ExifTags.Base.DocumentName, ExifTags.Base.PageName,
     ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor, ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject,
     ExifTags.Base.Rating,
 }  # fmt: skip
-# Of the Exif directory: what a manufacturer hides, and what is no longer true of the answer
+# Tags of the Exif directory that are opaque, or not true of the output
 _STALE = {
     ExifTags.Base.MakerNote, ExifTags.Base.ColorSpace, ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 }  # fmt: skip
-_IPTC = 0x0404  # the resource of Photoshop's block that holds IPTC's captions and keywords
-_DEEPEST = 50  # elements within each other
-_FINEST = 65_535  # pixels per inch; what JPEG can say
-_PACKED = ("XML:com.adobe.xmp", "Raw profile type")  # texts that hold a packet, which may hold a position
-_LONGEST = 60_000  # bytes of a packet of XMP or EXIF; a JPEG segment holds 65,533
+_IPTC = 0x0404  # the Photoshop resource with the IPTC record
+_MAX_DEPTH = 50  # of nested XMP elements
+_MAX_DPI = 65_535  # of JPEG
+_PACKETS = ("XML:com.adobe.xmp", "Raw profile type")  # PNG texts that contain a packet, possibly with a position
+_MAX_PACKET = 60_000  # bytes of XMP or EXIF; a JPEG segment holds 65,533
 _SIDEWAYS = {Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90}
 
 _NAMESPACES = {
@@ -43,25 +44,25 @@ _NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "chromaroute": "urn:chromaroute:1.0",
 }
-# ElementTree has one table of prefixes for the process, which threads may not change while they write
+# ElementTree has one table of prefixes a process, which must not change while threads serialize
 for _prefix, _uri in _NAMESPACES.items():
     ElementTree.register_namespace(_prefix, _uri)
 _RDF = f"{{{_NAMESPACES['rdf']}}}"
 _SOURCE_TYPE = f"{{{_NAMESPACES['Iptc4xmpExt']}}}DigitalSourceType"
-_UNTRUE = (_SOURCE_TYPE, "{urn:chromaroute:1.0}", f"{{{_NAMESPACES['tiff']}}}Orientation", f"{{{_NAMESPACES['exif']}}}ColorSpace")
+_OBSOLETE = (_SOURCE_TYPE, "{urn:chromaroute:1.0}", f"{{{_NAMESPACES['tiff']}}}Orientation", f"{{{_NAMESPACES['exif']}}}ColorSpace")
 _COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes from a picture to its answer.
+    """The metadata that is copied from the input to the output.
 
     Args:
-        dpi: pixels per inch, across and down.
-        exif: an EXIF block without structure, thumbnail and orientation.
+        dpi: horizontal and vertical resolution in pixels per inch.
+        exif: an EXIF block without structural tags, thumbnail and orientation.
         xmp: an XMP packet.
-        iptc: IPTC's record (IIM), which only JPEG carries.
-        texts: PNG's texts; a JPEG comment is the text `Comment`.
+        iptc: an IPTC record (IIM), which is only written to JPEG.
+        texts: PNG texts; a JPEG comment is the text `Comment`.
     """
 
     dpi: tuple[float, float] | None = None
@@ -70,11 +71,11 @@ class Metadata:
     iptc: bytes = b""
     texts: Mapping[str, str] = field(default_factory=dict)
 
-    def kept(self, keeping: Keeping) -> "Metadata":
-        """Without what shall not be kept; the resolution always is."""
-        if keeping == "strip":
+    def filtered(self, policy: MetadataPolicy) -> "Metadata":
+        """The part that the policy keeps; the resolution is always kept."""
+        if policy == "strip":
             return Metadata(self.dpi)
-        if keeping == "keep-gps":
+        if policy == "keep-gps":
             return self
         exif = Image.Exif()
         exif.load(self.exif)
@@ -84,31 +85,31 @@ class Metadata:
         return replace(self, exif=exif.tobytes() if exif else b"", xmp=_without_position(self.xmp), texts=texts)
 
 
-def read_metadata(image: Image.Image, turn: Transpose | None) -> Metadata:
-    """The metadata of a picture that is not loaded yet and will be turned upright; what is damaged is left out."""
+def read_metadata(image: Image.Image, transpose: Transpose | None) -> Metadata:
+    """The metadata of an image that is not loaded yet and will be transposed; damaged parts are left out."""
     dpi = _resolution(image.info.get("dpi"))
     texts = {}
     if image.format == "PNG":
-        named = ((str(key), text) for key, text in image.info.items())
-        texts = {key: str(text) for key, text in named if isinstance(text, str) and not key.startswith(_PACKED)}
+        entries = ((str(key), text) for key, text in image.info.items())
+        texts = {key: str(text) for key, text in entries if isinstance(text, str) and not key.startswith(_PACKETS)}
     if isinstance(comment := image.info.get("comment"), bytes):
         texts["Comment"] = _text(comment)
     resources = image.info.get("photoshop")
     iptc = resources.get(_IPTC, b"") if isinstance(resources, dict) else b""
     xmp = image.info.get("xmp")
     return Metadata(
-        dpi[::-1] if dpi and turn in _SIDEWAYS else dpi,
+        dpi[::-1] if dpi and transpose in _SIDEWAYS else dpi,
         _exif(image),
         xmp if isinstance(xmp, bytes) else b"",
-        iptc if len(iptc) <= _LONGEST else b"",
+        iptc if len(iptc) <= _MAX_PACKET else b"",
         texts,
     )
 
 
-def marked(xmp: bytes, bundle: str, category: str, decision: str) -> bytes:
-    """The packet, or a new one, with the mark of the machine and the decision record as JSON.
+def with_provenance(xmp: bytes, bundle: str, category: str, decision: str) -> bytes:
+    """The XMP packet, or a new one, with the statement that the color was made by a machine and the decision record as JSON.
 
-    In the IPTC's vocabulary the answer is a photograph with trained-algorithm media composited in.
+    In the IPTC vocabulary of digital source types the output is a composite with trained algorithmic media.
     """
     root = _parsed(xmp)
     if root is None:
@@ -116,27 +117,29 @@ def marked(xmp: bytes, bundle: str, category: str, decision: str) -> bytes:
     rdf = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
     if rdf is None:
         rdf = ElementTree.SubElement(root, f"{_RDF}RDF")
-    _drop(rdf, lambda name: name.startswith(_UNTRUE))
-    own = "{urn:chromaroute:1.0}"
-    properties = {_SOURCE_TYPE: _COMPOSITE, f"{own}Bundle": bundle, f"{own}Category": category, f"{own}Decision": decision}
+    _drop(rdf, lambda name: name.startswith(_OBSOLETE))
+    namespace = "{urn:chromaroute:1.0}"
+    properties = {
+        _SOURCE_TYPE: _COMPOSITE, f"{namespace}Bundle": bundle, f"{namespace}Category": category, f"{namespace}Decision": decision,
+    }  # fmt: skip
     ElementTree.SubElement(rdf, f"{_RDF}Description", {f"{_RDF}about": "", **properties})
     packet: bytes = ElementTree.tostring(root, encoding="utf-8")
-    return packet if len(packet) <= _LONGEST else marked(b"", bundle, category, decision)
+    return packet if len(packet) <= _MAX_PACKET else with_provenance(b"", bundle, category, decision)
 
 
 def _exif(image: Image.Image) -> bytes:
-    """The descriptive tags of a picture's first directory, its Exif directory and its position."""
+    """The descriptive tags of the first directory, the Exif directory and the GPS directory."""
     try:
         source = image.getexif()
-        kept = Image.Exif()
+        copied = Image.Exif()
         for tag in _DESCRIPTIVE & set(source):
-            kept[tag] = source[tag]
+            copied[tag] = source[tag]
         for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            if found := {tag: value for tag, value in source.get_ifd(group).items() if tag not in _STALE}:
-                kept[group] = found
-        content = kept.tobytes() if kept else b""
-        return content if len(content) <= _LONGEST else b""
-    except Exception:  # damaged EXIF makes the reader raise almost anything, and says nothing about the pixels
+            if tags := {tag: value for tag, value in source.get_ifd(group).items() if tag not in _STALE}:
+                copied[group] = tags
+        content = copied.tobytes() if copied else b""
+        return content if len(content) <= _MAX_PACKET else b""
+    except Exception:  # damaged EXIF makes the reader raise almost anything, and does not affect the pixels
         return b""
 
 
@@ -150,7 +153,7 @@ def _without_position(xmp: bytes) -> bytes:
 
 
 def _parsed(xmp: bytes) -> ElementTree.Element | None:
-    """The packet's root; None if there is none, it is damaged, is not UTF-8, declares entities, or is as deep as none is."""
+    """The root of the packet; None if it is empty, damaged, not UTF-8, declares entities, or is nested too deeply."""
     if not xmp or b"<!" in xmp:
         return None
     try:
@@ -158,13 +161,13 @@ def _parsed(xmp: bytes) -> ElementTree.Element | None:
     except (ElementTree.ParseError, LookupError, ValueError):
         return None
     level, depth = [root], 0
-    while level and depth <= _DEEPEST:
+    while level and depth <= _MAX_DEPTH:
         level, depth = [child for element in level for child in element], depth + 1
-    return root if depth <= _DEEPEST else None
+    return root if depth <= _MAX_DEPTH else None
 
 
 def _drop(root: ElementTree.Element, unwanted: Callable[[str], bool]) -> None:
-    """Remove the properties, as attributes or elements, whose qualified names are unwanted."""
+    """Remove the properties, attributes or elements, whose qualified names are unwanted."""
     for parent in list(root.iter()):
         for name in [name for name in parent.attrib if unwanted(name)]:
             del parent.attrib[name]
@@ -173,17 +176,17 @@ def _drop(root: ElementTree.Element, unwanted: Callable[[str], bool]) -> None:
 
 
 def _is_position(name: str) -> bool:
-    """Whether a property or a text tells a position: its name begins with GPS, whoever's vocabulary it is of."""
+    """Whether a property or a text contains a position: its local name begins with GPS."""
     return re.split("[}:]", name)[-1].lower().startswith("gps")
 
 
 def _resolution(dpi: object) -> tuple[float, float] | None:
-    """Pixels per inch, where they are numbers that a file can hold."""
+    """Pixels per inch, if they are numbers that every format can hold."""
     try:
-        across, down = (float(each) for each in dpi)  # type: ignore[attr-defined]
+        horizontal, vertical = (float(value) for value in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (across, down) if all(1 <= each <= _FINEST for each in (across, down)) else None
+    return (horizontal, vertical) if all(1 <= value <= _MAX_DPI for value in (horizontal, vertical)) else None
 
 
 def _text(comment: bytes) -> str:

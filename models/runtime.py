@@ -1,4 +1,4 @@
-"""How a network is run: device and precision, in one place."""
+"""The device and the precision that networks run with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Runtime:
-    """Runs networks with torch. bfloat16 halves the time where the processor has it, and costs about a level of chroma.
+    """Runs networks with torch. bfloat16 halves the time on processors that support it, and changes chroma by about one level.
 
     Raises:
-        OptionError: this torch has no such device, or there is no such precision.
+        OptionError: torch cannot use the device, or the precision is unknown.
     """
 
     device: str = "cpu"
@@ -31,19 +31,19 @@ class Runtime:
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:  # torch raises either for a device that it cannot use
-            raise OptionError("device", self.device, "a device that this torch can use, cpu always") from error
+            raise OptionError("device", self.device, "a device that this installation of torch supports, such as cpu") from error
 
     def place(self, network: Network) -> Network:
-        """The network on the device, in the memory layout that convolutions are fastest in."""
+        """The network on the device, in the memory layout in which convolutions are fastest."""
         network.to(device=self.device)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def put(self, L: Tensor) -> Tensor:
-        """Lightness `(n,1,h,w)` where the networks are."""
+    def to_device(self, L: Tensor) -> Tensor:
+        """Lightness `(n,1,h,w)` on the device of the networks."""
         return L.to(self.device).contiguous(memory_format=torch.channels_last)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Without gradients, in the precision."""
+    def inference(self) -> Iterator[None]:
+        """Context without gradients, in the precision of this runtime."""
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             yield

@@ -1,18 +1,19 @@
 """VGG trunks with named taps: torchvision's VGG-16 and VGG-19, and a compact one, all built by torchvision's `make_layers`.
 
-Simonyan and Zisserman 2014. A trunk is cut at its last feature map (paper 001 trims VGG-16 there) and serves routing and painting
-alike. What differs: `compact` is narrow, has batch norm and a sixth stage, so that its deepest tap sees a whole 128 px picture.
+Simonyan and Zisserman 2014. A trunk ends at its last feature map (paper 001 trims VGG-16 there) and serves both the router and the
+colorizers. What differs: `compact` is narrow and has batch norm and a sixth stage, so that the receptive field of its deepest tap
+covers a picture of 128 px.
 """
 
 import torch
 from torch import Tensor, nn
 
 from models.lab import lightness_to_luma
-from models.torchvision_parts import vgg as torchvision_vgg
+from models.torchvision_compat import vgg as torchvision_vgg
 
 Taps = dict[int, Tensor]  # stride -> features (n, channels, h / stride, w / stride)
 
-STRIDE = 32  # of the deepest tap: pictures must have sides that are multiples of it
+STRIDE = 32  # of the deepest tap; the sides of the input must be multiples of it
 
 TRUNKS: dict[str, tuple[list[str | int], bool]] = {
     # name: (make_layers' configuration, batch norm)
@@ -49,7 +50,7 @@ class VggTrunk(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, L: Tensor) -> Taps:
-        """The taps of lightness `(n,1,h,w)` in [0, 100], whose sides are multiples of 32; keys are the strides 1, 2, ... 32."""
+        """The taps, by their strides 1, 2, ... 32, of lightness `(n,1,h,w)` in [0, 100] whose sides are multiples of 32."""
         x = (lightness_to_luma(L) - self.mean) / self.std
         taps: Taps = {}
         stride = 1
@@ -62,7 +63,7 @@ class VggTrunk(nn.Module):
         return taps
 
     def stages(self, count: int) -> nn.Sequential:
-        """The layers of the first stages, from the picture down to the stride `2 ** count`."""
+        """The layers of the first `count` stages, down to the stride `2 ** count`."""
         pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         return self.features[: pools[count - 1] + 1] if count else nn.Sequential()
 

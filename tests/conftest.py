@@ -27,7 +27,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, Image.Image]:
-    """Colour photographs, at most 200 px wide."""
+    """Color photographs, at most 200 px wide."""
     found = {
         "person": data.astronaut(),
         "cat": data.chelsea(),
@@ -53,7 +53,7 @@ def encoded() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def pictures(photographs: dict[str, Image.Image], encoded: Callable[..., bytes]) -> dict[str, bytes]:
-    """Files of grey photographs, as people send them."""
+    """Files of gray photographs, as people send them."""
     return {f"{name}.jpg": encoded(picture.convert("L"), "JPEG") for name, picture in photographs.items()}
 
 
@@ -65,7 +65,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="session")
 def ensemble(bundle: Bundle) -> Ensemble:
-    """The embedded bundle, ready to colour."""
+    """The embedded bundle, ready to color."""
     return Ensemble(bundle)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.errors import KINDS
+from app.errors import PROBLEM_TYPES
 from app.settings import Settings
 from tests.serving import ROOT, Server, serving
 
@@ -55,11 +55,11 @@ def test_the_examples_run(language: str, code: str, server: Server, desk: Path) 
         command += ["-W", "ignore::ResourceWarning"]
     done = subprocess.run([*command, path], cwd=desk, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    if (desk / "coloured.zip").exists():
-        with zipfile.ZipFile(desk / "coloured.zip") as archive:
+    if (desk / "colorized.zip").exists():
+        with zipfile.ZipFile(desk / "colorized.zip") as archive:
             assert "decisions.json" in archive.namelist()
-    elif (desk / "colour.jpg").exists():
-        with Image.open(desk / "colour.jpg") as painted:
+    elif (desk / "color.jpg").exists():
+        with Image.open(desk / "color.jpg") as painted:
             assert painted.size == (200, 200)
     else:
         assert '"state":"finished"' in done.stdout
@@ -68,7 +68,7 @@ def test_the_examples_run(language: str, code: str, server: Server, desk: Path) 
 def test_the_problems_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", API, re.MULTILINE)
     documented = {slug: int(status) for status, slugs in rows for slug in re.findall(r"`([\w-]+)`", slugs)}
-    assert documented == {slug: kind.status for slug, kind in KINDS.items()}
+    assert documented == {slug: kind.status for slug, kind in PROBLEM_TYPES.items()}
 
 
 def test_the_settings_are_those_of_the_code() -> None:

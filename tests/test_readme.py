@@ -75,7 +75,7 @@ def test_curl_commands_work(command: str, server: str, desk: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=desk, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if command.endswith(".zip"):
-        with zipfile.ZipFile(desk / "coloured.zip") as archive:
+        with zipfile.ZipFile(desk / "colorized.zip") as archive:
             assert archive.namelist() == ["street.png", "decisions.json"]
     elif "-o " in command:
         with Image.open(desk / command.rpartition("-o ")[2]) as painted, Image.open(desk / "scan.jpg") as scan:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [  # each may import those before it, and its own line
-    {"errors", "files", "torchvision_parts", "greys", "metadata"},
+    {"errors", "files", "torchvision_parts", "grays", "metadata"},
     {"lab"},
     {"vgg", "ab_bins", "imaging", "encoding", "chroma"},
     {"colorizers", "classifiers"},

@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles 
 
 app.command("collect")(data.collect_pictures)
 for _command in (
-    data.prepare, data.colours, runs.recipes, runs.train, runs.plot, runs.compare, runs.cross,
+    data.prepare, data.colors, runs.recipes, runs.train, runs.plot, runs.compare, runs.cross,
     bundles.publish, bundles.evaluate, bundles.judge,
 ):  # fmt: skip
     app.command()(_command)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from models.colorizers import iizuka
 from models.colorizers.zhang import Encoder
 from models.lab import lab_to_srgb, lightness_to_luma
-from models.torchvision_parts import inception, resnet, vgg
+from models.torchvision_compat import inception, resnet, vgg
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD, VggTrunk
 from training.config import Naming, RecipeError
 from training.imagenet import imagenet_weights
 from training.learner import part
 from training.trunks import everyday_trunk
 
-# the backbones that are not torchvision's: they read grey, and these are the weights that there are for them
+# the backbones that are not torchvision's: they read gray, and these are the weights that there are for them
 OWN_WEIGHTS: dict[str, tuple[str, ...]] = {"compact": ("everyday",), "zhang": (), "iizuka": ()}
 
 
@@ -43,7 +43,7 @@ class Namer(nn.Module):
         self.frozen = frozen
 
     def forward(self, L: Tensor, ab: Tensor) -> Tensor:
-        """Logits `(n,classes)` of lightness `(n,1,h,w)` and, if the backbone reads colour, ab `(n,2,h,w)`."""
+        """Logits `(n,classes)` of lightness `(n,1,h,w)` and, if the backbone reads color, ab `(n,2,h,w)`."""
         logits: Tensor = self.top(self.features(L, ab))
         return logits
 
@@ -55,19 +55,19 @@ class Namer(nn.Module):
 
 
 class OnRgb(nn.Module):
-    """A torchvision network on RGB, normalised as ImageNet's weights want it; grey comes as luma on all three channels."""
+    """A torchvision network on RGB, normalized as ImageNet's weights want it; gray comes as luma on all three channels."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, colour: bool) -> None:
+    def __init__(self, network: nn.Module, color: bool) -> None:
         super().__init__()
-        self.network, self.colour = network, colour
+        self.network, self.color = network, color
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, L: Tensor, ab: Tensor) -> Tensor:
-        rgb = lab_to_srgb(torch.cat((L, ab), dim=1)) if self.colour else lightness_to_luma(L).expand(-1, 3, -1, -1)
+        rgb = lab_to_srgb(torch.cat((L, ab), dim=1)) if self.color else lightness_to_luma(L).expand(-1, 3, -1, -1)
         x: Tensor = self.network((rgb - self.mean) / self.std)
         return x
 
@@ -119,9 +119,9 @@ def build_namer(options: Naming, classes: int, pretrained: bool = True) -> nn.Mo
         raise RecipeError(
             "task.frozen is true and there are no task.weights: give weights, or let it learn with task.frozen=false."
         )
-    colour, weights = options.reads == "colour", options.weights if pretrained else ""
-    if colour and options.backbone in OWN_WEIGHTS:
-        raise RecipeError(f"task.reads is 'colour', and the backbone {options.backbone} reads grey: give 'grey'.")
+    color, weights = options.reads == "color", options.weights if pretrained else ""
+    if color and options.backbone in OWN_WEIGHTS:
+        raise RecipeError(f"task.reads is 'color', and the backbone {options.backbone} reads gray: give 'gray'.")
     if options.weights and options.weights not in OWN_WEIGHTS.get(options.backbone, (options.weights,)):
         known = ", ".join(repr(name) for name in ("", *OWN_WEIGHTS[options.backbone]))
         raise RecipeError(f"task.weights is {options.weights!r}: for the backbone {options.backbone} give {known}.")
@@ -138,7 +138,7 @@ def build_namer(options: Naming, classes: int, pretrained: bool = True) -> nn.Mo
                 trunk.load_state_dict(everyday_trunk())
         else:
             network, width = BACKBONES[options.backbone](weights, not options.weights)
-            features = OnRgb(network, colour)
+            features = OnRgb(network, color)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"task.arguments of the backbone {options.backbone} cannot be followed: {error}") from error
     return Namer(features, width, classes, options.dropout, options.frozen)
@@ -170,7 +170,7 @@ def _resnet50(weights: str, fresh: bool) -> tuple[nn.Module, int]:
 
 
 def _inception(weights: str, fresh: bool) -> tuple[nn.Module, int]:
-    # ImageNet's weights came from another framework, whose normalisation the network then applies by itself
+    # ImageNet's weights came from another framework, whose normalization the network then applies by itself
     network = inception.inception_v3(aux_logits=False, transform_input=not fresh, init_weights=False)
     if weights:
         state = _state("inception", weights)

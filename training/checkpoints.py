@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models.errors import CheckpointError
-from models.files import replace_file
+from models.atomic_files import replace_file
 
 
 def file_digest(path: Path) -> str:

@@ -45,7 +45,7 @@ class Schedule(Section):
     stop_at: int = Field(0, ge=0, description="end after so many of the steps, for another run to go on; 0 for all of them")
     batch: int = Field(64, gt=0)
     sizes: tuple[tuple[Share, Side], ...] = Field(((1.0, 128),), min_length=1)
-    optimiser: Literal["adamw", "adam", "adadelta"] = "adamw"
+    optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0)
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     pace: Literal["cosine", "constant"] = "cosine"
@@ -77,7 +77,7 @@ class Schedule(Section):
 
 
 class ReadOutLoss(Section):
-    """What is asked of the colour that is read out of a distribution, beside the cross-entropy over bins.
+    """What is asked of the color that is read out of a distribution, beside the cross-entropy over bins.
 
     `closeness` weighs ΔE94 / 10 to the truth, less `vividness` for each unit of chroma: of all ways to be as vivid, the one that is
     closest to the truth, vivid where the network is sure.
@@ -106,7 +106,7 @@ class Joint(TaskSection):
     naming: float = Field(0.5, ge=0, description="weight of the category cross-entropy")
     tiny_naming: float = Field(0.25, ge=0, description="weight of the cross-entropy of tiny classes")
     label_smoothing: float = Field(0.05, ge=0, lt=1)
-    rebalance: float = Field(0.5, ge=0, le=1, description="strength of the rebalancing of rare colours; 1 as published")
+    rebalance: float = Field(0.5, ge=0, le=1, description="strength of the rebalancing of rare colors; 1 as published")
     read_out: ReadOutLoss = ReadOutLoss()
 
     @property
@@ -123,7 +123,7 @@ class Expert(TaskSection):
     rebalance: float = Field(0.5, ge=0, le=1)
     read_out: ReadOutLoss = ReadOutLoss()
     own_share: float = Field(0.8, gt=0, le=1, description="share of a batch from the category itself")
-    adversary: float = Field(0.0, ge=0, description="weight of fooling a discriminator by the colour that is read out; 0 for none")
+    adversary: float = Field(0.0, ge=0, description="weight of fooling a discriminator by the color that is read out; 0 for none")
 
     @property
     def earlier(self) -> str:
@@ -145,14 +145,14 @@ class Regression(TaskSection):
 
 
 class Bins(TaskSection):
-    """Cross-entropy over ab bins, with or without rebalancing of rare colours; paper 002.
+    """Cross-entropy over ab bins, with or without rebalancing of rare colors; paper 002.
 
     `encoder` is a run of the task `naming` whose backbone is *zhang*: its blocks are taken over, and trained on.
     """
 
     kind: Literal["bins"]
     arguments: dict[str, Any] = {}
-    rebalance: float = Field(0.0, ge=0, le=1, description="strength of the rebalancing of rare colours; 1 as published")
+    rebalance: float = Field(0.0, ge=0, le=1, description="strength of the rebalancing of rare colors; 1 as published")
     encoder: str = ""
 
     @property
@@ -170,7 +170,7 @@ class Combined(TaskSection):
 
 
 class Naming(TaskSection):
-    """A classifier of grey or of coloured pictures: papers 000 (its branch alone), 002 (the judge) and 003 (three backbones)."""
+    """A classifier of gray or of colorized pictures: papers 000 (its branch alone), 002 (the judge) and 003 (three backbones)."""
 
     kind: Literal["naming"]
     backbone: Literal["vgg19", "resnet50", "inception", "compact", "zhang", "iizuka", "vgg_small"] = "vgg19"
@@ -178,7 +178,7 @@ class Naming(TaskSection):
     weights: str = Field("", description="imagenet, everyday or a file; empty: from nothing")
     frozen: bool = Field(False, description="train nothing but the new layers on top")
     dropout: float = Field(0.5, ge=0, lt=1)
-    reads: Literal["grey", "colour"] = "grey"
+    reads: Literal["gray", "color"] = "gray"
 
 
 class Adversarial(TaskSection):
@@ -229,7 +229,7 @@ class BundleRecipe(Section):
 
     name: str
     description: str
-    licence: str
+    license: str
     sources: str = ""
     base: str = Field(
         "",
@@ -240,6 +240,6 @@ class BundleRecipe(Section):
     keep_all: bool = Field(False, description="keep every expert, also those that are no better than the general one")
     router: OwnRouter | ImageNetRouter = Field(OwnRouter(), discriminator="classifier")
     working_size: int = Field(128, gt=0)
-    price: float = Field(0.1, ge=0, description="what a unit of colourfulness is worth in every category, in ΔE94")
+    price: float = Field(0.1, ge=0, description="what a unit of colorfulness is worth in every category, in ΔE94")
     margin: float = Field(1.0, ge=0, description="standard errors by which an expert must beat the general one to be kept")
     data: Data = Data()

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from models.errors import CheckpointError, ChromarouteError
-from models.files import replace_file
+from models.atomic_files import replace_file
 from training.checkpoints import load_state, save_state
 from training.config import Schedule
 from training.events import Events

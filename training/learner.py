@@ -1,4 +1,4 @@
-"""A network while it learns: its optimiser, its averaged weights, its precision, and all of it as a state to go on from."""
+"""A network while it learns: its optimizer, its averaged weights, its precision, and all of it as a state to go on from."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from training.team import Team
 
 
 class Learner:
-    """A network with an optimiser, a moving average of its weights, and a precision: what all tasks train with.
+    """A network with an optimizer, a moving average of its weights, and a precision: what all tasks train with.
 
     The average, where the schedule has one, is what is validated and kept; it costs a copy of the weights and brings steadier
     scores. `averaged` is false for what is neither.
@@ -22,19 +22,19 @@ class Learner:
         if averaged and schedule.average:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.average), use_buffers=True)
         self.schedule, self.team = schedule, team
-        self.optimiser = _optimiser(schedule, [p for p in network.parameters() if p.requires_grad])
+        self.optimizer = _optimizer(schedule, [p for p in network.parameters() if p.requires_grad])
         self.autocast = torch.autocast(team.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16")
 
     def update(self, loss: Tensor, pace: float) -> None:
-        """Backward, a step of the optimiser, and one of the average."""
-        for group in self.optimiser.param_groups:
+        """Backward, a step of the optimizer, and one of the average."""
+        for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate * pace
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(self.network)
         if self.schedule.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
-        self.optimiser.step()
+        self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
 
@@ -44,11 +44,11 @@ class Learner:
         return network.eval()
 
     def state(self, name: str = "") -> dict[str, Tensor]:
-        """All tensors of network, average and optimiser, under `name`."""
+        """All tensors of network, average and optimizer, under `name`."""
         return {
             **{f"{name}network.{key}": value for key, value in self.network.state_dict().items()},
             **{f"{name}average.{key}": value for key, value in (self.average.state_dict() if self.average else {}).items()},
-            **optimiser_state(self.optimiser, f"{name}optimiser."),
+            **optimizer_state(self.optimizer, f"{name}optimizer."),
         }
 
     def load(self, state: dict[str, Tensor], name: str = "") -> None:
@@ -56,14 +56,14 @@ class Learner:
         self.network.load_state_dict(part(state, f"{name}network."))
         if self.average is not None:
             self.average.load_state_dict(part(state, f"{name}average."))
-        load_optimiser_state(self.optimiser, part(state, f"{name}optimiser."))
+        load_optimizer_state(self.optimizer, part(state, f"{name}optimizer."))
 
 
-def _optimiser(schedule: Schedule, parameters: list[nn.Parameter]) -> Optimizer:
+def _optimizer(schedule: Schedule, parameters: list[nn.Parameter]) -> Optimizer:
     rate, decay = schedule.learning_rate, schedule.weight_decay
-    if schedule.optimiser == "adadelta":
+    if schedule.optimizer == "adadelta":
         return torch.optim.Adadelta(parameters, lr=rate, weight_decay=decay)
-    kind = torch.optim.AdamW if schedule.optimiser == "adamw" else torch.optim.Adam
+    kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=rate, betas=schedule.betas, weight_decay=decay)
 
 
@@ -72,16 +72,16 @@ def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def optimiser_state(optimiser: Optimizer, prefix: str) -> dict[str, Tensor]:
-    """An optimiser's tensors by flat names, `PREFIX0.exp_avg` and so on."""
-    moments = optimiser.state_dict()["state"]
+def optimizer_state(optimizer: Optimizer, prefix: str) -> dict[str, Tensor]:
+    """An optimizer's tensors by flat names, `PREFIX0.exp_avg` and so on."""
+    moments = optimizer.state_dict()["state"]
     return {f"{prefix}{index}.{key}": value for index, values in moments.items() for key, value in values.items()}
 
 
-def load_optimiser_state(optimiser: Optimizer, state: dict[str, Tensor]) -> None:
-    """Take over what `optimiser_state` gave; the hyperparameters stay those of the recipe."""
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None:
+    """Take over what `optimizer_state` gave; the hyperparameters stay those of the recipe."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         index, _, key = name.partition(".")
         moments.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.ab_bins import AbBins
-from models.colorizers.base import Regressor
+from models.colorizers.base import RegressionColorizer
 from models.colorizers.vgg_expert import VggExpert
 from models.vgg import Taps
 from training.config import ReadOutLoss
@@ -16,7 +16,7 @@ from training.data.packs import Pack
 def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, read_out: ReadOutLoss) -> Tensor:
     """The bin cross-entropy of an expert for true ab `(n,2,h,w)`, and the loss of its read-out, at a quarter of its places.
 
-    Neighbours say nearly the same, and 260 bins a place are what a step spends most on after the convolutions. The grid of places
+    Neighbors say nearly the same, and 260 bins a place are what a step spends most on after the convolutions. The grid of places
     is shifted at random, so that all of them count over time.
     """
     top, left = torch.randint(2, (2,)).tolist()
@@ -29,14 +29,14 @@ def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, read
 
 
 def read_out_loss(ab: Tensor, truth: Tensor, options: ReadOutLoss) -> Tensor:
-    """What is asked of the colour ab `(n,2,h,w)` that is read out, against the truth of that shape; see `ReadOutLoss`."""
+    """What is asked of the color ab `(n,2,h,w)` that is read out, against the truth of that shape; see `ReadOutLoss`."""
     return options.closeness / 10 * (delta_e94(ab, truth) - options.vividness * ab.norm(dim=1)).mean()
 
 
 def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor) -> Tensor:
     """Cross-entropy of logits `(n,k,h,w)` against the soft encoding of ab `(n,2,h,w)`; Zhang et al. 2016, equation 2.
 
-    Each pixel counts by the weight `(k,)` of its nearest bin, so rare colours can be made to matter.
+    Each pixel counts by the weight `(k,)` of its nearest bin, so rare colors can be made to matter.
     """
     index, share = bins.soft_encode(ab)
     logits = logits.float()
@@ -52,7 +52,7 @@ def delta_e94(ab: Tensor, truth: Tensor) -> Tensor:
     return ((difference / (1 + 0.045 * true_saturation)).square() + hue / (1 + 0.015 * true_saturation).square() + 1e-4).sqrt()
 
 
-def scaled_truth(network: Regressor, predicted: Tensor, L: Tensor, ab: Tensor) -> Tensor:
+def scaled_truth(network: RegressionColorizer, predicted: Tensor, L: Tensor, ab: Tensor) -> Tensor:
     """True ab on the scale and at the resolution of what a regressor predicted."""
     return F.interpolate(network.scaled(L, ab), predicted.shape[-2:], mode="area")
 
@@ -63,8 +63,8 @@ def channel_accuracy(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def rebalancing_weights(bins: AbBins, pack: Pack, strength: float) -> Tensor:
-    """Loss weights `(k,)` of the bins from the colours of up to 4000 pictures of a pack; `strength` 1 is as published."""
+    """Loss weights `(k,)` of the bins from the colors of up to 4000 pictures of a pack; `strength` 1 is as published."""
     counts = torch.zeros(len(bins))
     for batch in plain_batches(pack.spread(4000), 100, min(128, pack.side)):
-        counts += bins.quantise(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))
+        counts += bins.quantize(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))
     return bins.rebalancing(counts, strength)

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from models.errors import ChromarouteError
-from models.files import replace_file
+from models.atomic_files import replace_file
 from training.fit import read_metrics
 
 ASIDE = ("step", "seconds", "pictures_per_second", "score")  # what has no curve of its own
-SHEET_ROWS = 3  # of a painter's sheet: grey, coloured, true
+SHEET_ROWS = 3  # of a painter's sheet: gray, colorized, true
 STAGES = 8  # at most so many in the progress picture
 
 
@@ -80,7 +80,7 @@ def confusion_figure(confusion: dict[str, Any], columns: str = "named") -> Any:
 
 
 def _progress(folder: Path, rows: list[dict[str, Any]]) -> Path | None:
-    """The coloured row of the sheets of some stages, between the grey and the true one; None for runs that do not paint."""
+    """The colorized row of the sheets of some stages, between the gray and the true one; None for runs that do not paint."""
     sheets = sorted((folder / "sheets").glob("*.png"))
     if not sheets or "delta_e" not in rows[-1]:
         return None
@@ -88,7 +88,7 @@ def _progress(folder: Path, rows: list[dict[str, Any]]) -> Path | None:
     images = [np.asarray(Image.open(path)) for path in stages]
     height = images[0].shape[0] // SHEET_ROWS
     strips = [images[-1][:height], *(image[height : 2 * height] for image in images), images[-1][2 * height :]]
-    titles = ["grey", *(f"step {int(path.stem)}" for path in stages), "true"]
+    titles = ["gray", *(f"step {int(path.stem)}" for path in stages), "true"]
     figure = new_figure(images[0].shape[1] / 100 + 1.2, len(strips) * height / 100)
     for index, (strip, title) in enumerate(zip(strips, titles, strict=True)):
         axes = figure.add_subplot(len(strips), 1, index + 1)

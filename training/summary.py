@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from models.files import replace_file
+from models.atomic_files import replace_file
 from training.config import Recipe
 from training.data.manifest import read_set_aside
 from training.fit import METRICS, line, read_metrics

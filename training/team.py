@@ -1,6 +1,6 @@
 """The processes that train together: one by itself, or several that `torchrun` started, joined by Lightning Fabric.
 
-Every process draws the same batch and takes its own rows of it, and gradients are averaged before each step of an optimiser: the
+Every process draws the same batch and takes its own rows of it, and gradients are averaged before each step of an optimizer: the
 update is that of one process with the whole batch. Fabric's own wrapper around a network is not used, because it wants every loss
 to come out of one `forward`, and a task here may own two networks and call parts of them; gradients travel in one flat message
 instead. What differs from one process: batch norm sees only its own rows.

@@ -3,48 +3,55 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app.batch import zipped
-from app.engine import Engine
-from app.errors import documented
-from app.parcels import unpack
-from app.routes.colorize import UPLOADS
-from app.schemas import ColorizeQuery
+from app.batches.results import ZIP_HEADERS, stream_results
+from app.batches.uploads import read_items
+from app.dependencies import EngineDep
+from app.errors import problem_examples
+from app.policy import Cost, policy
+from app.routes.colorize import UPLOAD_TYPES
+from models.options import Options
 
-router = APIRouter(prefix="/v1", tags=["many pictures"])
+router = APIRouter(prefix="/v1", tags=["several pictures"])
 
-Files = Annotated[list[UploadFile] | None, File(description="pictures, each in a field of this name")]
-Archive = Annotated[UploadFile | None, File(description="a zip of pictures, instead of files")]
+EXPECTED = "send pictures as multipart/form-data: curl -F files=@1.jpg -F files=@2.jpg, or -F archive=@box.zip"
 
-PARCEL: dict[str, object] = {  # what type hints cannot say of the form
+Files = Annotated[list[UploadFile] | None, File(description="pictures, in repeated fields of this name")]
+Archive = Annotated[UploadFile | None, File(description="a ZIP archive of pictures, instead of files")]
+
+FILES_BODY: dict[str, object] = {  # what type hints cannot express
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {
                 "schema": {"oneOf": [{"required": ["files"]}, {"required": ["archive"]}]},
-                "encoding": {"files": {"contentType": ", ".join(UPLOADS)}, "archive": {"contentType": "application/zip"}},
+                "encoding": {"files": {"contentType": ", ".join(UPLOAD_TYPES)}, "archive": {"contentType": "application/zip"}},
             }
         },
     }
 }
-ZIP: dict[str, object] = {
-    "description": "a zip: every picture under its own name, and `decisions.json`, a list with a record or a problem of each",
+ZIP_RESPONSE: dict[str, object] = {
+    "description": "a ZIP archive: every output under its own name, and `decisions.json`, a list of records",
     "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
 }
-PROBLEMS = ("bad-request", "bad-option", "broken-archive", "too-large", "no-key", "too-many-requests", "busy", "slow-client")
+PROBLEMS = (
+    "bad-request", "bad-option", "broken-archive", "too-large", "unauthorized", "too-many-requests", "overloaded", "slow-client",
+)  # fmt: skip
 
 
 @router.post(
-    "/colorize/batch", response_class=StreamingResponse, responses={200: ZIP, **documented(*PROBLEMS)}, openapi_extra=PARCEL
+    "/colorize/batch",
+    response_class=StreamingResponse,
+    responses={200: ZIP_RESPONSE, **problem_examples(*PROBLEMS)},
+    openapi_extra=FILES_BODY,
 )
+@policy(cost=Cost.BATCH, expects=EXPECTED)
 async def batch(
-    request: Request, query: Annotated[ColorizeQuery, Query()], files: Files = None, archive: Archive = None
+    engine: EngineDep, options: Annotated[Options, Query()], files: Files = None, archive: Archive = None
 ) -> StreamingResponse:
-    """Colour many pictures; the zip leaves while they are painted. A bad picture is its own problem."""
-    engine: Engine = request.app.state.engine
-    engine.ensemble.bundle.router.check(query.options().category)
-    items = await asyncio.to_thread(unpack, files or (), archive, engine.settings)
-    headers = {"Content-Disposition": 'attachment; filename="coloured.zip"'}
-    return StreamingResponse(zipped(engine, items, query.options()), media_type="application/zip", headers=headers)
+    """Colorize several pictures; the ZIP archive is streamed as they finish. A bad picture only affects its own record."""
+    engine.ensemble.bundle.router.check(options.category)
+    items = await asyncio.to_thread(read_items, files or (), archive, engine.settings)
+    return StreamingResponse(stream_results(engine, items, options), media_type="application/zip", headers=ZIP_HEADERS)

@@ -1,9 +1,9 @@
 """`GET /v1/categories`, `GET /v1/bundle` and `POST /v1/bundle/reload`."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from app.engine import Engine
-from app.errors import ServiceError, documented
+from app.dependencies import EngineDep
+from app.errors import ServiceError, problem_examples
 from app.schemas import BundleInfo, Category
 from models.bundle import Bundle
 from models.errors import BundleError
@@ -11,10 +11,9 @@ from models.errors import BundleError
 router = APIRouter(prefix="/v1", tags=["bundle"])
 
 
-@router.get("/categories", responses=documented("no-key"))
-async def categories(request: Request) -> list[Category]:
-    """What can be asked for, and which expert paints it."""
-    engine: Engine = request.app.state.engine
+@router.get("/categories", responses=problem_examples("unauthorized"))
+async def categories(engine: EngineDep) -> list[Category]:
+    """List the categories that can be requested, and their experts."""
     bundle = engine.ensemble.bundle
     return [
         Category(name=name, expert=expert, fallback=name == bundle.router.fallback)
@@ -22,22 +21,20 @@ async def categories(request: Request) -> list[Category]:
     ]
 
 
-@router.get("/bundle", responses=documented("no-key"))
-async def bundle(request: Request) -> BundleInfo:
-    """The bundle that is served: its manifest, with a card for every checkpoint."""
-    engine: Engine = request.app.state.engine
+@router.get("/bundle", responses=problem_examples("unauthorized"))
+async def bundle(engine: EngineDep) -> BundleInfo:
+    """Return the manifest of the bundle that is served, with the card of every checkpoint."""
     return _info(engine.ensemble.bundle)
 
 
-@router.post("/bundle/reload", responses=documented("bad-bundle", "no-key"))
-async def reload(request: Request) -> BundleInfo:
-    """Serve the bundle that is in the folder now. Requests that have begun end with the old one; a bad bundle changes nothing."""
-    engine: Engine = request.app.state.engine
+@router.post("/bundle/reload", responses=problem_examples("bad-bundle", "unauthorized"))
+async def reload(engine: EngineDep) -> BundleInfo:
+    """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle; a bad bundle changes nothing."""
     try:
         return _info(await engine.reload())
     except BundleError as error:
-        raise ServiceError("bad-bundle", f"{error} The old bundle is served on.") from error
+        raise ServiceError("bad-bundle", f"{error} The old bundle is still served.") from error
 
 
-def _info(served: Bundle) -> BundleInfo:
-    return BundleInfo(bundle=served.label, digest=served.digest, manifest=served.manifest.model_dump(mode="json"))
+def _info(bundle: Bundle) -> BundleInfo:
+    return BundleInfo(bundle=bundle.label, digest=bundle.digest, manifest=bundle.manifest.model_dump(mode="json"))

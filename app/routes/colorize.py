@@ -7,20 +7,24 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response, UploadFile
 
-from app.engine import Engine
-from app.errors import documented
-from app.schemas import ColorizeQuery, Coloured, RouteQuery
-from models.ensemble import Decision
+from app.dependencies import EngineDep
+from app.errors import PROBLEM_TYPES, problem_examples
+from app.policy import Cost, policy
+from app.schemas import ColorizedImage
+from models.decision import Decision
 from models.imaging import WRITES
+from models.options import Options, RouteOptions
 
-router = APIRouter(prefix="/v1", tags=["colour"])
+router = APIRouter(prefix="/v1", tags=["one picture"])
 
-UPLOADS = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
-PICTURE = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOADS)}}}}}}
-PROBLEMS = documented(
+UPLOAD_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
+FILE_BODY = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}}}}}
+PROBLEMS = problem_examples(
     "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large",
-    "no-key", "too-many-requests", "busy", "experts-changed", "late",
+    "unauthorized", "too-many-requests", "overloaded", "bundle-changed", "deadline-exceeded",
 )  # fmt: skip
+
+_policy = policy(cost=Cost.IMAGE, expects=PROBLEM_TYPES["bad-request"].example)
 
 
 @router.post(
@@ -28,42 +32,39 @@ PROBLEMS = documented(
     response_class=Response,
     responses={
         200: {
-            "description": "the picture in colour; with `Accept: application/json`, the decision record and the picture in base64",
-            "model": Coloured,
+            "description": "the colorized picture; with `Accept: application/json`, the decision record and the picture in base64",
+            "model": ColorizedImage,
             "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in WRITES.values()},
         },
         **PROBLEMS,
     },
-    openapi_extra=PICTURE,
+    openapi_extra=FILE_BODY,
 )
-async def colorize(request: Request, file: UploadFile, query: Annotated[ColorizeQuery, Query()]) -> Response:
-    """Colour a picture; its size and its luma stay what they are."""
-    engine: Engine = request.app.state.engine
-    content, format, decision = await engine.colorize(file.read, query.options())
-    request.scope["decided"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}
+@_policy
+async def colorize(request: Request, engine: EngineDep, file: UploadFile, options: Annotated[Options, Query()]) -> Response:
+    """Colorize a picture. The output has the dimensions and the luma of the input."""
+    content, format, decision = await engine.colorize(file.read, options)
+    _log_decision(request, decision)
     if wants_json(request.headers.get("accept", "")):
         body = await asyncio.to_thread(_json, content, format, decision)
-        return Response(body, media_type="application/json", headers=headers(decision))
-    return Response(content, media_type=WRITES[format], headers=headers(decision))
+        return Response(body, media_type="application/json", headers=decision_headers(decision))
+    return Response(content, media_type=WRITES[format], headers=decision_headers(decision))
 
 
-@router.post("/route", responses=PROBLEMS, openapi_extra=PICTURE)
-async def route(request: Request, response: Response, file: UploadFile, query: Annotated[RouteQuery, Query()]) -> Decision:
-    """Say where a picture would go and why, without painting it."""
-    engine: Engine = request.app.state.engine
-    decision = await engine.route(file.read, query.options())
-    request.scope["decided"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}
-    response.headers.update(headers(decision))
+@router.post("/route", responses=PROBLEMS, openapi_extra=FILE_BODY)
+@_policy
+async def route(
+    request: Request, response: Response, engine: EngineDep, file: UploadFile, options: Annotated[RouteOptions, Query()]
+) -> Decision:
+    """Return the decision record of a picture without colorizing it."""
+    decision = await engine.route(file.read, options)
+    _log_decision(request, decision)
+    response.headers.update(decision_headers(decision))
     return decision
 
 
-def _json(content: bytes, format: str, decision: Decision) -> str:
-    image = base64.b64encode(content).decode()
-    return Coloured(decision=decision, media_type=WRITES[format], image=image).model_dump_json()
-
-
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON, and does not refuse it by a weight of 0."""
+    """Whether an Accept header names JSON with a weight above 0."""
     for item in accept.lower().split(","):
         media, *parameters = (part.replace(" ", "") for part in item.split(";"))
         if media == "application/json":
@@ -71,8 +72,8 @@ def wants_json(accept: str) -> bool:
     return False
 
 
-def headers(decision: Decision) -> dict[str, str]:
-    """The decision record in short. Names are percent-encoded where a header could not hold them."""
+def decision_headers(decision: Decision) -> dict[str, str]:
+    """The decision record in response headers; names are percent-encoded where a header could not hold them."""
     return {
         "X-Chromaroute-Category": quote(decision.category, safe=" "),
         "X-Chromaroute-Confidence": f"{decision.confidence:.4f}",
@@ -81,3 +82,13 @@ def headers(decision: Decision) -> dict[str, str]:
         "X-Chromaroute-Bundle": decision.bundle,
         "Server-Timing": ", ".join(f"{stage};dur={time}" for stage, time in decision.timings_ms.items()),
     }
+
+
+def _json(content: bytes, format: str, decision: Decision) -> str:
+    image = base64.b64encode(content).decode()
+    return ColorizedImage(decision=decision, media_type=WRITES[format], image=image).model_dump_json()
+
+
+def _log_decision(request: Request, decision: Decision) -> None:
+    """Add the decision to the line of the access log."""
+    request.scope["decision"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}

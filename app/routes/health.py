@@ -1,11 +1,11 @@
 """`GET /livez`, `/readyz` and `/metrics`."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.engine import Engine
-from app.errors import documented
-from app.metrics import Metrics
+from app.dependencies import EngineDep, MetricsDep
+from app.errors import problem_examples
+from app.policy import policy
 from app.schemas import Status
 
 router = APIRouter(tags=["health"])
@@ -13,16 +13,17 @@ router = APIRouter(tags=["health"])
 
 @router.head("/livez", include_in_schema=False)
 @router.get("/livez")
+@policy(requires_key=False)
 async def livez() -> Status:
-    """The process answers."""
+    """Return 200 while the process answers."""
     return Status(status="alive")
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", responses={503: {"model": Status, "description": "warming, or draining before the end"}})
-async def readyz(request: Request, response: Response) -> Status:
-    """The bundle is loaded and warmed, and the process is not about to end; 503 otherwise."""
-    engine: Engine = request.app.state.engine
+@router.get("/readyz", responses={503: {"model": Status, "description": "warming up, or shutting down"}})
+@policy(requires_key=False)
+async def readyz(engine: EngineDep, response: Response) -> Status:
+    """Return 200 if the bundle is loaded and warmed up and the process is not shutting down, otherwise 503."""
     if not engine.ready:
         response.status_code = 503
     return Status(status="ready" if engine.ready else "draining" if engine.draining else "warming")
@@ -31,9 +32,8 @@ async def readyz(request: Request, response: Response) -> Status:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented("no-key")},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problem_examples("unauthorized")},
 )
-async def metrics(request: Request) -> Response:
-    """For Prometheus."""
-    found: Metrics = request.app.state.metrics
-    return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(metrics: MetricsDep) -> Response:
+    """Return the metrics for Prometheus."""
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

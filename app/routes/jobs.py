@@ -1,4 +1,4 @@
-"""`/v1/jobs`: many pictures in the background."""
+"""`/v1/jobs`: several pictures in the background."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,23 +8,26 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.batch import Answers
-from app.errors import ServiceError, documented
-from app.job_folder import JobFolder
-from app.jobs import Jobs
-from app.openapi import EVENTS
-from app.parcels import unpack
-from app.routes.batch import PARCEL, PROBLEMS, ZIP, Archive, Files
-from app.schemas import ColorizeQuery, JobEvent, JobStatus
+from app.batches.results import ZIP_HEADERS, ResultArchive
+from app.batches.uploads import read_items
+from app.dependencies import JobsDep
+from app.errors import PROBLEM_TYPES, ServiceError, problem_examples
+from app.jobs.queue import JobQueue
+from app.jobs.store import JobFolder
+from app.openapi import event_stream_example
+from app.policy import Cost, policy
+from app.routes.batch import EXPECTED, FILES_BODY, PROBLEMS, ZIP_RESPONSE, Archive, Files
+from app.schemas import ItemEvent, JobStatus
 from models.imaging import WRITES
+from models.options import Options
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-LOOK = 0.2  # seconds between two looks for news of a job
+POLL = 0.2  # seconds between two looks at the progress of a job, for its events
 
 Result = TypeVar("Result")
 
-_PROBLEMS = ("bad-option", "not-found", "no-key", "jobs-off")
+_PROBLEMS = ("bad-option", "not-found", "unauthorized", "jobs-disabled")
 _LINKS = {
     name: {"operationRef": f"#/paths/~1v1~1jobs~1{{id}}{path}/{method}", "parameters": {"id": "$response.body#/id"}}
     for name, path, method in (
@@ -32,167 +35,173 @@ _LINKS = {
         ("events", "~1events", "get"),
         ("result", "~1result", "get"),
         ("cancel", "~1cancel", "post"),
-        ("remove", "", "delete"),
+        ("delete", "", "delete"),
     )
 }
 
 
-def offered(request: Request) -> Jobs:
-    """The jobs of this server; an error where it offers none."""
-    jobs: Jobs | None = request.app.state.jobs
+def _queue(jobs: JobsDep) -> JobQueue:
+    """The job queue of this server; an error if jobs are disabled."""
     if jobs is None:
-        raise ServiceError("jobs-off", "this server offers no jobs (CHROMAROUTE_JOBS=0): use /v1/colorize/batch.")
+        raise ServiceError("jobs-disabled", PROBLEM_TYPES["jobs-disabled"].example)
     return jobs
 
 
-Offered = Annotated[Jobs, Depends(offered)]
+QueueDep = Annotated[JobQueue, Depends(_queue)]
 
 
-async def looked(work: Callable[..., Result], *arguments: object) -> Result:
-    """What a look into a job's folder gives; an error where it was removed in this moment."""
+async def _in_folder(work: Callable[..., Result], *arguments: object) -> Result:
+    """The result of reading the folder of a job in a thread; an error if the job was deleted meanwhile."""
     try:
         return await asyncio.to_thread(work, *arguments)
     except FileNotFoundError as error:
-        raise ServiceError("not-found", "the job was removed just now.") from error
+        raise ServiceError("not-found", "the job was just deleted.") from error
 
 
-async def known(request: Request, jobs: Offered, id: str) -> JobFolder:
-    """The job of that id; an error before anything was answered where this key has none."""
+async def _job(request: Request, jobs: QueueDep, id: str) -> JobFolder:
+    """The job with this id; an error if this API key has none."""
     job = await asyncio.to_thread(jobs.find, id, request.scope.get("key"))
     if job is None:
-        raise ServiceError("not-found", f"there is no job {id!r}: it has expired, was removed, or never was.")
+        raise ServiceError("not-found", f"there is no job {id!r}: it has expired, was deleted, or never existed.")
     return job
 
 
-Known = Annotated[JobFolder, Depends(known)]
+JobDep = Annotated[JobFolder, Depends(_job)]
 
 
 @router.post(
     "",
     status_code=202,
-    responses={202: {"links": _LINKS}, **documented(*PROBLEMS, "idempotency-key-reused", "no-room", "jobs-off")},
-    openapi_extra=PARCEL,
+    responses={
+        202: {"links": _LINKS},
+        **problem_examples(*PROBLEMS, "idempotency-key-reused", "insufficient-storage", "jobs-disabled"),
+    },
+    openapi_extra=FILES_BODY,
 )
+@policy(cost=Cost.BATCH, expects=EXPECTED)
 async def create(
     request: Request,
     response: Response,
-    jobs: Offered,
-    query: Annotated[ColorizeQuery, Query()],
+    jobs: QueueDep,
+    options: Annotated[Options, Query()],
     files: Files = None,
     archive: Archive = None,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=255, description="sent again with the same key, a job is made once")
+        str | None, Header(min_length=1, max_length=255, description="a request repeated with the same key creates one job")
     ] = None,
 ) -> JobStatus:
-    """Take pictures, answer at once, and paint in the background; a job survives a crash of the server."""
-    jobs.engine.ensemble.bundle.router.check(query.options().category)
-    items = await asyncio.to_thread(unpack, files or (), archive, jobs.settings)
-    job = await jobs.add(items, query, request.scope.get("key"), idempotency_key)
+    """Store pictures, answer at once, and colorize them in the background. A job survives a crash of the server."""
+    jobs.engine.ensemble.bundle.router.check(options.category)
+    items = await asyncio.to_thread(read_items, files or (), archive, jobs.settings)
+    job = await jobs.add(items, options, request.scope.get("key"), idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.card.id}"
     return await _status(jobs, job)
 
 
-@router.get("/{id}", responses=documented(*_PROBLEMS))
-async def status(jobs: Offered, job: Known) -> JobStatus:
-    """How far a job is."""
+@router.get("/{id}", responses=problem_examples(*_PROBLEMS))
+async def status(jobs: QueueDep, job: JobDep) -> JobStatus:
+    """Return the progress of a job."""
     return await _status(jobs, job)
 
 
 @router.get(
     "/{id}/events",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {"example": EVENTS}}}, **documented(*_PROBLEMS)},
+    responses={200: {"content": {"text/event-stream": {"example": event_stream_example()}}}, **problem_examples(*_PROBLEMS)},
 )
 async def events(
-    jobs: Offered, job: Known, last_event_id: Annotated[str | None, Header(description="of the last event that came")] = None
+    jobs: QueueDep, job: JobDep, last_event_id: Annotated[str | None, Header(description="of the last received event")] = None
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events: `picture` for every finished one, in their order, and `end`, each with how far the job is.
+    """Server-sent events: `item` for every finished item, in their order, and `end` with the status of the job.
 
-    The id of an event is the picture's index, so that a dropped connection goes on behind `Last-Event-ID`, here or at another
+    The id of an event is the index of its item, so that an interrupted connection can continue after `Last-Event-ID`, on any
     replica.
     """
-    known_id = last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 10
-    told = int(last_event_id or 0) + 1 if known_id else 0
+    is_index = last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 10
+    index = int(last_event_id or 0) + 1 if is_index else 0
     yield ServerSentEvent(retry=1000, comment="a job")
     while not jobs.engine.draining:
-        gone, cancelled = await asyncio.to_thread(lambda: (job.removed, job.cancelled))
-        if gone:
+        deleted, cancelled = await asyncio.to_thread(lambda: (job.deleted, job.cancelled))
+        if deleted:
             return
-        over = cancelled or told >= len(job.card.names)
-        while told < len(job.card.names):
-            record = await asyncio.to_thread(job.record, told)
+        complete = cancelled or index >= len(job.card.names)
+        while index < len(job.card.names):
+            record = await asyncio.to_thread(job.record, index)
             if record is not None:
-                data = JobEvent(index=told, record=record)
-                yield ServerSentEvent(event="picture", id=str(told), raw_data=data.model_dump_json(exclude_none=True))
-            elif not over:
-                await asyncio.sleep(LOOK)
+                data = ItemEvent(index=index, record=record)
+                yield ServerSentEvent(event="item", id=str(index), raw_data=data.model_dump_json(exclude_none=True))
+            elif not complete:
+                await asyncio.sleep(POLL)
                 break
-            told += 1
-        if over:
+            index += 1
+        if complete:
             end = await _status(jobs, job)
-            yield ServerSentEvent(event="end", id=str(told), raw_data=end.model_dump_json(exclude_none=True))
+            yield ServerSentEvent(event="end", id=str(index), raw_data=end.model_dump_json(exclude_none=True))
             return
 
 
-@router.get("/{id}/result", response_class=StreamingResponse, responses={200: ZIP, **documented(*_PROBLEMS, "job-unfinished")})
-async def result(jobs: Offered, job: Known) -> StreamingResponse:
-    """The answers of a job that is finished, or of a cancelled one what was painted."""
+@router.get(
+    "/{id}/result",
+    response_class=StreamingResponse,
+    responses={200: ZIP_RESPONSE, **problem_examples(*_PROBLEMS, "job-unfinished")},
+)
+async def result(jobs: QueueDep, job: JobDep) -> StreamingResponse:
+    """Return the results of a finished job, or the finished items of a cancelled one."""
     found = await _status(jobs, job)
     if found.state not in ("finished", "cancelled"):
-        detail = f"the job is {found.state}: {found.done + found.failed} of {found.total} pictures are finished. Follow its events."
+        detail = f"the job is {found.state}: {found.done + found.failed} of {found.total} items are finished. Follow its events."
         raise ServiceError("job-unfinished", detail, retry_after=1)
-    headers = {"Content-Disposition": 'attachment; filename="coloured.zip"'}
-    return StreamingResponse(_zipped(job), media_type="application/zip", headers=headers)
+    return StreamingResponse(_stream_results(job), media_type="application/zip", headers=ZIP_HEADERS)
 
 
 @router.get(
     "/{id}/result/{index}",
     response_class=Response,
     responses={
-        200: {"description": "the picture in colour", "content": {media: {} for media in WRITES.values()}},
-        **documented(*_PROBLEMS),
+        200: {"description": "the colorized picture", "content": {media: {} for media in WRITES.values()}},
+        **problem_examples(*_PROBLEMS),
     },
 )
-async def picture(job: Known, index: Annotated[int, Path(description="of the picture in its job, from 0")]) -> Response:
-    """One answer of a job, as soon as it is there."""
-    record = await looked(job.record, index) if 0 <= index < len(job.card.names) else None
+async def item_result(job: JobDep, index: Annotated[int, Path(description="of the item in its job, from 0")]) -> Response:
+    """Return one output of a job, as soon as it is finished."""
+    record = await _in_folder(job.record, index) if 0 <= index < len(job.card.names) else None
     if record is None or record.decision is None:
-        raise ServiceError("not-found", f"the job has no answer number {index}: it is not painted yet, or had a problem.")
-    content = await looked(job.painted, index)
+        raise ServiceError("not-found", f"the job has no output number {index}: the item is not finished, or has a problem.")
+    content = await _in_folder(job.read_output, index)
     return Response(content, media_type=_media_type(content))
 
 
-@router.post("/{id}/cancel", responses=documented(*_PROBLEMS))
-async def cancel(jobs: Offered, job: Known) -> JobStatus:
-    """Paint no more of a job, and keep what was painted. One that is over stays as it is."""
+@router.post("/{id}/cancel", responses=problem_examples(*_PROBLEMS))
+async def cancel(jobs: QueueDep, job: JobDep) -> JobStatus:
+    """Stop a job and keep its finished items. A finished job stays as it is."""
     if (await _status(jobs, job)).expires is None:
-        await looked(job.cancel)
+        await _in_folder(job.cancel)
     return await _status(jobs, job)
 
 
-@router.delete("/{id}", status_code=204, responses=documented(*_PROBLEMS))
-async def delete(jobs: Offered, job: Known) -> None:
-    """Remove a job with its results, whether it is over or not."""
-    await looked(jobs.remove, job)
+@router.delete("/{id}", status_code=204, responses=problem_examples(*_PROBLEMS))
+async def delete(jobs: QueueDep, job: JobDep) -> None:
+    """Delete a job with its results, finished or not."""
+    await _in_folder(jobs.delete, job)
 
 
-async def _zipped(job: JobFolder) -> AsyncIterator[bytes]:
-    """The zip of a job; it breaks off where the job is removed meanwhile, so that nobody takes a part for the whole."""
-    answers = Answers()
+async def _stream_results(job: JobFolder) -> AsyncIterator[bytes]:
+    """The ZIP archive of a job. It is interrupted if the job is deleted, so that a part cannot be mistaken for the whole."""
+    archive = ResultArchive()
     for index in range(len(job.card.names)):
         record = await asyncio.to_thread(job.record, index)
         if record is not None:
-            content = None if record.output is None else await looked(job.painted, index)
-            yield await asyncio.to_thread(answers.add, record, content)
-    if job.removed:
-        raise ServiceError("not-found", "the job was removed while its result was sent.")
-    yield answers.close()
+            content = None if record.output is None else await _in_folder(job.read_output, index)
+            yield await asyncio.to_thread(archive.add, record, content)
+    if job.deleted:
+        raise ServiceError("not-found", "the job was deleted while its result was sent.")
+    yield archive.close()
 
 
 def _media_type(content: bytes) -> str:
-    starts = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"RI": "webp", b"II": "tiff"}
-    return WRITES[starts[content[:2]]]
+    signatures = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"RI": "webp", b"II": "tiff"}
+    return WRITES[signatures[content[:2]]]
 
 
-async def _status(jobs: Jobs, job: JobFolder) -> JobStatus:
-    return await looked(job.status, jobs.settings.job_hours)
+async def _status(jobs: JobQueue, job: JobFolder) -> JobStatus:
+    return await _in_folder(job.status, jobs.settings.job_hours)

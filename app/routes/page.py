@@ -1,4 +1,4 @@
-"""The page at `/` and the documentation at `/docs`: plain files of packages, no build step, no other host."""
+"""The web page at `/` and the OpenAPI documentation at `/docs`, from static files, without requests to other hosts."""
 
 import base64
 import hashlib
@@ -10,11 +10,13 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from app.policy import policy
+
 router = APIRouter(include_in_schema=False)
 
 WEB = Path(__file__).parent.parent / "web"
 
-# Own files only, nothing inline; pictures also from memory, where the page makes them
+# Only our own files and nothing inline; images also from blob and data URLs, which the page creates
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,11 +24,13 @@ POLICY = (
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
+@policy(requires_key=False)
 async def index() -> FileResponse:
     return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs")
+@policy(requires_key=False)
 async def documentation(request: Request) -> HTMLResponse:
     app: FastAPI = request.app
     page = get_swagger_ui_html(
@@ -36,7 +40,7 @@ async def documentation(request: Request) -> HTMLResponse:
         swagger_css_url="/swagger/swagger-ui.css",
         swagger_favicon_url="/web/icon.svg",
     )
-    # Swagger's page starts itself by an inline script: its hash lets in this one alone
+    # Swagger UI starts with an inline script, which is allowed by its hash
     scripts = re.findall(rb"<script>(.*?)</script>", bytes(page.body), re.DOTALL)
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts)
     policy = POLICY.replace("script-src 'self'", f"script-src 'self' {hashes}").replace(
@@ -46,7 +50,7 @@ async def documentation(request: Request) -> HTMLResponse:
     return page
 
 
-def mount(app: FastAPI) -> None:
-    """Serve the page's files, and those of Swagger's package."""
+def mount_static_files(app: FastAPI) -> None:
+    """Serve the files of the page and those of the Swagger UI package."""
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))

@@ -1,82 +1,96 @@
-"""The blind survey at `/survey`, where one is served: its page, questions, pictures and votes. It asks for no key."""
+"""The blind survey at `/survey`: its page, questions, pictures and votes. It needs no API key."""
 
 import asyncio
 from functools import cache
 from html import escape
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import ServiceError, documented
+from app.dependencies import SurveyDep
+from app.errors import ServiceError, problem_examples
+from app.policy import Cost, policy
 from app.routes.page import POLICY, WEB
-from app.survey import Question, Survey
+from app.survey.store import Question
 
 router = APIRouter(prefix="/survey", tags=["survey"])
 
-# In a header: addresses are written into the logs of whatever stands before the server
+# In a header, because proxies write addresses to their logs
 Voter = Annotated[
     str,
     Header(
         alias="X-Survey-Voter",
         pattern=r"^[0-9a-f]{32}$",
-        description="a random number, 32 hexadecimal digits, that the browser keeps",
+        description="a random number of 32 hexadecimal digits, which the browser keeps",
     ),
 ]
-FRESH = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
+
+_policy = policy(
+    requires_key=False,
+    cost=Cost.VOTE,
+    expects="send the voter, 32 hexadecimal digits, in the header X-Survey-Voter, and a vote as JSON with question and choice.",
+)
 
 
-class Asked(BaseModel):
-    """What is left to ask somebody."""
+class RemainingQuestions(BaseModel):
+    """The questions that a person has not answered."""
 
     title: str
     total: int = Field(description="questions of the whole survey")
-    questions: list[Question] = Field(description="those that are not answered, in this person's order")
+    questions: list[Question] = Field(description="unanswered ones, in the order for this person")
 
 
 class Vote(BaseModel):
-    """An answer."""
+    """The answer to a question."""
 
     model_config = ConfigDict(extra="forbid")
 
     question: str
-    choice: str = Field(description="a picture of the question; or `real` or `coloured`")
+    choice: str = Field(description="a picture of the question; or `real` or `colorized`")
 
 
 @router.api_route("", methods=["GET", "HEAD"], include_in_schema=False)
-async def page(request: Request) -> HTMLResponse:
-    card = request.app.state.survey.card
-    return HTMLResponse(_page(card.id, card.title), headers={"Content-Security-Policy": POLICY, **FRESH})
+@_policy
+async def page(survey: SurveyDep) -> HTMLResponse:
+    return HTMLResponse(_page(survey.card.id, survey.card.title), headers={"Content-Security-Policy": POLICY, **NO_STORE})
 
 
-@router.get("/questions", responses=documented("bad-request", "busy"))
-async def questions(request: Request, response: Response, voter: Voter) -> Asked:
-    """What is left to ask this person."""
-    survey: Survey = request.app.state.survey
-    left = await asyncio.to_thread(survey.asked, voter)
-    response.headers.update(FRESH)
-    return Asked(title=survey.card.title, total=len(survey.questions), questions=left)
+@router.get("/questions", responses=problem_examples("bad-request", "bad-option", "overloaded"))
+@_policy
+async def questions(survey: SurveyDep, response: Response, voter: Voter) -> RemainingQuestions:
+    """List the questions that this person has not answered."""
+    remaining = await asyncio.to_thread(survey.remaining_questions, voter)
+    response.headers.update(NO_STORE)
+    return RemainingQuestions(title=survey.card.title, total=len(survey.questions), questions=remaining)
 
 
-@router.get("/pictures/{name}", response_class=Response, responses=documented("not-found"))
-async def picture(request: Request, name: str) -> Response:
-    """A picture of a question. Its headers say nothing of when or in which order it was made."""
-    survey: Survey = request.app.state.survey
+@router.get("/pictures/{name}", response_class=Response, responses=problem_examples("not-found"))
+@_policy
+async def picture(survey: SurveyDep, name: str) -> Response:
+    """Return a picture of a question. Its headers do not reveal when or in which order it was made."""
     if (content := survey.pictures.get(name)) is None:
         raise ServiceError("not-found", f"there is no picture {name!r} in this survey.")
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
-@router.post("/votes", status_code=204, responses=documented("bad-request", "bad-vote", "not-found", "voted", "busy", "no-room"))
-async def vote(request: Request, vote: Vote, voter: Voter) -> Response:
-    """Answer a question; the first answer counts."""
-    survey: Survey = request.app.state.survey
+@router.post(
+    "/votes",
+    status_code=204,
+    responses=problem_examples(
+        "bad-request", "bad-option", "bad-vote", "not-found", "already-voted", "overloaded", "insufficient-storage"
+    ),
+)
+@_policy
+async def vote(survey: SurveyDep, vote: Vote, voter: Voter) -> Response:
+    """Answer a question; only the first answer counts."""
     await asyncio.to_thread(survey.vote, voter, vote.question, vote.choice)
     return Response(status_code=204)
 
 
 @cache
 def _page(survey: str, title: str) -> str:
-    """The page of a survey; the file is read once."""
+    """The HTML page of a survey; the file is read once."""
     return (WEB / "survey.html").read_text().replace("SURVEY-ID", survey).replace("SURVEY-TITLE", escape(title))

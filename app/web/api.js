@@ -1,4 +1,4 @@
-// The API as the page uses it: a key if there is one, problems as errors, events that survive a dropped connection.
+// A client of the API: sends the key, throws problems as errors, and reconnects to the events of a job.
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -15,13 +15,13 @@ export const key = {
 export async function call(path, { query = {}, headers = {}, ...request } = {}) {
   const search = new URLSearchParams(query).toString();
   const authorization = key.get() ? { authorization: `Bearer ${key.get()}` } : {};
-  const answer = await fetch(search ? `${path}?${search}` : path, { ...request, headers: { ...headers, ...authorization } }).catch((error) => {
+  const response = await fetch(search ? `${path}?${search}` : path, { ...request, headers: { ...headers, ...authorization } }).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server could not be reached.");
   });
-  if (answer.ok) return answer;
-  const body = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-  throw new Problem(answer.status, body.detail);
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+  throw new Problem(response.status, body.detail);
 }
 
 export async function colorize(file, query, signal) {
@@ -33,13 +33,13 @@ export async function colorize(file, query, signal) {
   return { decision: body.decision, blob: new Blob([bytes], { type: body.media_type }) };
 }
 
-// Every event of a job, from behind `last`; goes on by itself after a dropped connection, until the job has ended.
+// The events of a job after the id `last`, until the job has ended; reconnects when the connection is lost.
 export async function* events(job, signal, last = null) {
   for (;;) {
     try {
       const headers = last === null ? {} : { "last-event-id": last };
-      const answer = await call(`/v1/jobs/${job}/events`, { headers, signal });
-      for await (const event of parsed(answer.body)) {
+      const response = await call(`/v1/jobs/${job}/events`, { headers, signal });
+      for await (const event of parseEvents(response.body)) {
         last = event.id ?? last;
         if (!event.data) continue;
         yield { type: event.event, data: JSON.parse(event.data) };
@@ -53,7 +53,7 @@ export async function* events(job, signal, last = null) {
   }
 }
 
-async function* parsed(stream) {
+async function* parseEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   try {

@@ -1,4 +1,4 @@
-// Pictures out of inputs and drops, folders included; and files back to the person.
+// Reads pictures from file inputs and drops, including folders; and saves files.
 
 const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp|gif)$/i;
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
@@ -7,7 +7,7 @@ export const percent = (share) => (share > 0 && share < 0.005 ? "<1%" : `${Math.
 
 export const isShown = (file) => SHOWN_BY_BROWSERS.includes(file.type);
 
-// Of a folder only what looks like a picture is taken, of files whatever was chosen: the server says what it cannot read.
+// From a folder, only files with the suffix of a picture; otherwise all chosen files, because the server explains what it cannot read.
 export function chosen(list) {
   return [...list]
     .filter((file) => !file.webkitRelativePath || PICTURES.test(file.name))
@@ -32,7 +32,7 @@ async function walk(entry, parent) {
   for (;;) {
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!some.length) break;
-    found.push(...(await Promise.all(some.map((each) => walk(each, `${path}/`)))).flat());
+    found.push(...(await Promise.all(some.map((child) => walk(child, `${path}/`)))).flat());
   }
   return found;
 }
@@ -45,7 +45,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-export function colouredName(name, type) {
+export function outputName(name, type) {
   const suffix = type.split("/")[1].replace("jpeg", "jpg");
-  return `${name.replace(/\.[^.]*$/, "")}-colour.${suffix}`;
+  return `${name.replace(/\.[^.]*$/, "")}-colorized.${suffix}`;
 }

@@ -1,44 +1,44 @@
-// The page: takes pictures in, one or many, and asks for a key where the server wants one.
+// The page: reads one or several pictures, and asks for an API key if the server needs one.
 
 import { key } from "./api.js";
 import { chosen, dropped } from "./files.js";
-import { Many } from "./many.js";
-import { listCategories, One } from "./one.js";
+import { JobView } from "./job_view.js";
+import { listCategories, PictureView } from "./picture_view.js";
 
-const part = (id) => document.getElementById(id);
+const element = (id) => document.getElementById(id);
 const routing = () => document.querySelector("input[name=routing]:checked").value;
 
-function say(text, error) {
-  part("status").textContent = text;
-  part("status").classList.toggle("error", Boolean(error));
+function showStatus(text, error) {
+  element("status").textContent = text;
+  element("status").classList.toggle("error", Boolean(error));
   if (error?.status === 401) {
-    part("access").hidden = false;
-    part("key").focus();
+    element("access").hidden = false;
+    element("key").focus();
   }
 }
 
-const one = new One(say, routing);
-const many = new Many(say, routing, (file) => {
-  one.open(file);
-  part("status").scrollIntoView();
+const picture = new PictureView(showStatus, routing);
+const job = new JobView(showStatus, routing, (file) => {
+  picture.open(file);
+  element("status").scrollIntoView();
 });
 
-let latest = []; // pictures that were chosen last: they wait where a key is asked for
+let latest = []; // the pictures that were chosen last, which wait while a key is asked for
 
 function take(pictures) {
   latest = pictures;
   if (!pictures.length) {
-    say("There was no picture in that.", new Error());
+    showStatus("There was no picture in that.", new Error());
     return;
   }
-  one.close();
-  many.close();
-  if (pictures.length === 1) one.open(pictures[0].file);
-  else many.open(pictures);
+  picture.close();
+  job.close();
+  if (pictures.length === 1) picture.open(pictures[0].file);
+  else job.open(pictures);
 }
 
 for (const id of ["files", "folder"]) {
-  part(id).addEventListener("change", (event) => {
+  element(id).addEventListener("change", (event) => {
     const pictures = chosen(event.target.files);
     event.target.value = ""; // so that the same choice can be made again
     take(pictures);
@@ -48,31 +48,31 @@ for (const id of ["files", "folder"]) {
 for (const type of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(type, (event) => {
     event.preventDefault();
-    part("drop").classList.toggle("over", type === "dragover");
-    if (type === "drop") dropped(event.dataTransfer).then(take, (error) => say(error.message, error));
+    element("drop").classList.toggle("over", type === "dragover");
+    if (type === "drop") dropped(event.dataTransfer).then(take, (error) => showStatus(error.message, error));
   });
 }
 
-document.querySelectorAll("input[name=routing]").forEach((input) => input.addEventListener("change", () => one.paint(one.category)));
+document.querySelectorAll("input[name=routing]").forEach((input) => input.addEventListener("change", () => picture.colorize(picture.category)));
 
-part("access").addEventListener("submit", (event) => {
+element("access").addEventListener("submit", (event) => {
   event.preventDefault();
-  key.set(part("key").value.trim());
-  part("access").hidden = true;
-  say("");
+  key.set(element("key").value.trim());
+  element("access").hidden = true;
+  showStatus("");
   begin();
   if (latest.length) take(latest);
 });
 
 window.addEventListener("hashchange", () => {
-  one.close();
+  picture.close();
   begin();
 });
 
 function begin() {
-  listCategories().catch((error) => say(error.message, error));
-  const job = /^#job=(\w+)$/.exec(location.hash)?.[1];
-  if (job) many.resume(job);
+  listCategories().catch((error) => showStatus(error.message, error));
+  const id = /^#job=(\w+)$/.exec(location.hash)?.[1];
+  if (id) job.resume(id);
 }
 
 begin();

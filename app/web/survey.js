@@ -1,9 +1,9 @@
-// Asks one question after the other. The order is the server's, drawn for this browser's random number.
+// Shows one question at a time, in the order that the server draws for the random number of this browser.
 
 const at = (id) => document.getElementById(id);
 const LETTERS = "ABCDEFGH";
-const PATIENCE = 20_000; // milliseconds
-const KEPT = `chromaroute-survey-${document.querySelector("meta[name=survey]").content}`;
+const TIMEOUT = 20_000; // milliseconds
+const STORAGE_KEY = `chromaroute-survey-${document.querySelector("meta[name=survey]").content}`;
 
 let me = voter();
 let left = [];
@@ -11,23 +11,23 @@ let total = 0;
 let choice = null;
 let busy = false;
 
-// Storage may be forbidden, as in some private windows: then the survey works, and cannot be taken up again
+// Storage may be disabled, as in some private windows: then the survey works but cannot be continued later
 function voter(anew = false) {
   try {
-    const known = localStorage.getItem(KEPT) ?? "";
+    const known = localStorage.getItem(STORAGE_KEY) ?? "";
     if (!anew && /^[0-9a-f]{32}$/.test(known)) return known;
   } catch {}
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const fresh = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   try {
-    localStorage.setItem(KEPT, fresh);
+    localStorage.setItem(STORAGE_KEY, fresh);
   } catch {}
   return fresh;
 }
 
 async function ask(path, options = {}) {
   const headers = { "X-Survey-Voter": me, "Content-Type": "application/json" };
-  const response = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
+  const response = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(TIMEOUT) });
   if (response.ok || response.status === 409) return response;
   const problem = await response.json().catch(() => ({}));
   throw new Error(problem.detail ?? `the server answers ${response.status}.`);
@@ -53,7 +53,7 @@ async function show() {
   at("ask").hidden = at("next").disabled = true;
   choice = null;
   if (left.length === 0) {
-    at("status").textContent = "That was all: thank you! Your answers are kept.";
+    at("status").textContent = "That was the last question. Thank you! Your answers are stored.";
     at("other").hidden = false;
     at("status").focus();
     return;
@@ -61,15 +61,15 @@ async function show() {
   const [question, following] = left;
   const natural = question.kind === "natural";
   const pictures = question.pictures.map((name) => Object.assign(new Image(), { src: `/survey/pictures/${name}`, alt: "" }));
-  at("status").textContent = "The pictures are coming.";
+  at("status").textContent = "Loading the pictures.";
   await Promise.all(pictures.map((image) => image.decode())).catch(() => {
-    throw new Error("a picture did not come.");
+    throw new Error("a picture could not be loaded.");
   });
-  at("question").textContent = natural ? "Which one looks most natural?" : "Is this a real colour photograph, or was it coloured?";
+  at("question").textContent = natural ? "Which one looks most natural?" : "Is this a real color photograph, or was it colorized?";
   const choices = natural
     ? pictures.map((image, index) => option(question.pictures[index], LETTERS[index], `Picture ${LETTERS[index]}`, image))
-    : [option("real", "Real photograph (R)"), option("coloured", "Coloured by a machine (M)")];
-  at("choices").replaceChildren(...(natural ? [] : [Object.assign(pictures[0], { alt: "a photograph in colour" })]), ...choices);
+    : [option("real", "Real photograph (R)"), option("colorized", "Colorized by a machine (M)")];
+  at("choices").replaceChildren(...(natural ? [] : [Object.assign(pictures[0], { alt: "a photograph in color" })]), ...choices);
   at("choices").className = natural ? "natural" : "real";
   at("choices").style.setProperty("--pictures", pictures.length);
   at("keys").textContent = `By keyboard: ${natural ? [...LETTERS.slice(0, pictures.length)].join(", ") : "R, M"}, then Enter.`;
@@ -117,12 +117,12 @@ async function vote() {
 function failed(error) {
   at("ask").hidden = true;
   const what = error.name === "TimeoutError" ? "the server does not answer." : error.message;
-  at("status").textContent = `It did not work: ${what} Your earlier answers are kept.`;
+  at("status").textContent = `This failed: ${what} Your earlier answers are stored.`;
   at("again").hidden = false;
   at("again").focus();
 }
 
-// Letters count only while the focus is in the question, so that what is said or typed elsewhere chooses nothing
+// Letters are shortcuts only while the focus is in the question, so that typing elsewhere chooses nothing
 at("ask").addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || busy) return;
   if (event.key === "Enter" && event.target === at("question")) vote();

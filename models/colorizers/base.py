@@ -1,90 +1,91 @@
-"""What every colorizer promises, so that a bundle may mix families."""
+"""The contracts of a colorizer, so that a bundle can mix families."""
 
 from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from models.ab_bins import AbBins
 from models.vgg import Taps, VggTrunk
 
 
 class Colorizer(nn.Module):
-    """Lightness in, chrominance out; the network normalises inside, and nothing outside it knows how.
+    """A network from lightness to chrominance. It normalizes its input inside; callers only see CIELAB units.
 
-    `stride` divides both sides of the pictures that it accepts. The arguments of the constructor are plain values, kept on the
-    checkpoint's card; `own_state` is what the checkpoint holds.
+    Every colorizer is either a `RegressionColorizer` or a `BinColorizer`. Constructor arguments are plain values, which are stored
+    on the checkpoint's card. Both sides of the input must be multiples of `stride`.
     """
 
     stride: int
 
     @abstractmethod
+    def predict(self, L: Tensor) -> Tensor:
+        """The output of the network `(n,c,h',w')`, before decoding, for lightness `(n,1,h,w)` in [0, 100]."""
+
+    @abstractmethod
+    def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
+        """Chrominance ab `(n,2,h',w')` in CIELAB units of the output of `predict` for lightness `L`."""
+
     def forward(self, L: Tensor) -> Tensor:
         """Chrominance ab `(n,2,h',w')` in CIELAB units for lightness `(n,1,h,w)` in [0, 100].
 
-        The answer may be smaller than the question by a whole factor: chroma needs less resolution than luma.
+        The output may be smaller than the input by a whole factor, because chroma needs less resolution than luma.
         """
+        return self.decode(self.predict(L), L)
 
     def own_state(self) -> dict[str, Tensor]:
-        """The tensors of the checkpoint: all of the network's, except those of a trunk that it shares."""
+        """The tensors of the checkpoint: all tensors of the network except those of a shared trunk."""
         return self.state_dict()
 
 
-class TapColorizer(Colorizer):
-    """A colorizer that reads the taps of a shared trunk, so that one trunk pass serves the router and every expert.
+class RegressionColorizer(Colorizer):
+    """A colorizer that predicts chrominance itself, on a scale of its own, on which the papers also compute their losses.
 
-    The trunk is an argument and not a part: it has a checkpoint of its own, and is left out of this one's.
-    """
-
-    def __init__(self, trunk: VggTrunk) -> None:
-        super().__init__()
-        self._shared = (trunk,)  # in a tuple, so that torch does not adopt it as a submodule
-
-    @property
-    def trunk(self) -> VggTrunk:
-        """The shared trunk."""
-        return self._shared[0]
-
-    @abstractmethod
-    def decode(self, taps: Taps, L: Tensor) -> Tensor:
-        """Chrominance ab `(n,2,h',w')` in CIELAB units from the trunk's taps of a picture, and its lightness."""
-
-    def forward(self, L: Tensor) -> Tensor:
-        return self.decode(self.trunk(L), L)
-
-
-class Regressor(Colorizer):
-    """A colorizer that predicts chrominance itself, on a scale of its own; the papers take their losses on that scale.
-
-    The scale is `ab / ab_scale + ab_offset`, unless a family says otherwise.
+    The default scale is `ab / ab_scale + ab_offset`.
     """
 
     ab_scale = 128.0
     ab_offset = 0.0
 
-    @abstractmethod
-    def predict(self, L: Tensor) -> Tensor:
-        """Chrominance `(n,2,h',w')` on the family's scale, for lightness `(n,1,h,w)` in [0, 100]."""
-
-    def scaled(self, L: Tensor, ab: Tensor) -> Tensor:
-        """True ab `(n,2,h,w)` in CIELAB units on the family's scale."""
+    def encode(self, ab: Tensor, L: Tensor) -> Tensor:
+        """True ab `(n,2,h,w)` in CIELAB units on the scale of the network."""
         return ab / self.ab_scale + self.ab_offset
 
-    def unscaled(self, L: Tensor, predicted: Tensor) -> Tensor:
-        """What `predict` gave, in CIELAB units."""
+    def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
         return (predicted.float() - self.ab_offset) * self.ab_scale
 
-    def forward(self, L: Tensor) -> Tensor:
-        return self.unscaled(L, self.predict(L))
+
+class BinColorizer(Colorizer):
+    """A colorizer that predicts a distribution over ab bins: `predict` returns logits `(n,bins,h',w')`."""
+
+    bins: AbBins
+    temperature: float
+
+    def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
+        return self.bins.annealed_mean(predicted.float(), self.temperature)
 
 
-class TapRegressor(TapColorizer, Regressor):
-    """A regressor on a trunk's taps."""
+class TapColorizer(Colorizer):
+    """Mixin of colorizers that read the taps of a shared trunk, so that one trunk pass serves the router and every expert.
+
+    The trunk has a checkpoint of its own. It is not a submodule: it is neither in `state_dict` nor moved by `to`.
+    """
+
+    def __init__(self, trunk: VggTrunk) -> None:
+        super().__init__()
+        self._trunk = (trunk,)  # in a tuple, so that torch does not register it as a submodule
+
+    @property
+    def trunk(self) -> VggTrunk:
+        """The shared trunk."""
+        return self._trunk[0]
 
     @abstractmethod
-    def read(self, taps: Taps, L: Tensor) -> Tensor:
-        """As `predict`, from the taps."""
+    def predict_from_taps(self, taps: Taps, L: Tensor) -> Tensor:
+        """As `predict`, from the trunk's taps of `L`."""
 
     def predict(self, L: Tensor) -> Tensor:
-        return self.read(self.trunk(L), L)
+        return self.predict_from_taps(self.trunk(L), L)
 
-    def decode(self, taps: Taps, L: Tensor) -> Tensor:
-        return self.unscaled(L, self.read(taps, L))
+    def forward_from_taps(self, taps: Taps, L: Tensor) -> Tensor:
+        """As `forward`, from the trunk's taps of `L`."""
+        return self.decode(self.predict_from_taps(taps, L), L)

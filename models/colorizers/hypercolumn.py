@@ -1,9 +1,9 @@
-"""Paper 004's baseline (its section 2.3): every pixel's column of VGG-16 features, and a small network on it that gives U and V.
+"""Paper 004's baseline (its section 2.3): a small network on the hypercolumn of VGG-16 features of every pixel, which predicts UV.
 
-Dahl 2016, "Automatic Colorization": the input and the last feature map before each of the first four pools, 3 + 64 + 128 + 256 +
-512 = 963 channels on VGG-16, are brought to one resolution and read by convolutions; the picture is joined in YUV (BT.601). The
-paper only names the method; two layers of 128 and 64 channels and a sigmoid are ours. What differs: the columns are read at half
-the picture's sides, where chroma is fine enough and a pass a quarter of the work.
+Dahl 2016, "Automatic Colorization": the input and the last feature map before each of the first four pooling layers, 3 + 64 + 128 +
+256 + 512 = 963 channels on VGG-16, are resized to one resolution and read by convolutions; the picture is merged in YUV (BT.601).
+The paper only names the method: the layers of 128 and 64 channels and the sigmoid are ours. What differs: hypercolumns are read at
+half of the picture's sides, which is enough for chroma and a quarter of the work.
 """
 
 from typing import cast
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.colorizers.base import TapRegressor
+from models.colorizers.base import RegressionColorizer, TapColorizer
 from models.lab import lab_to_srgb, lightness_to_luma, srgb_to_lab, srgb_to_uv, yuv_to_srgb
 from models.vgg import STRIDE, Taps, VggTrunk
 
 STRIDES = (1, 2, 4, 8)
 
 
-class Hypercolumn(TapRegressor):
-    """ab has half of the sides of L. Its own scale is U and V, moved into [0, 1]."""
+class Hypercolumn(TapColorizer, RegressionColorizer):
+    """ab has half of the sides of L. The scale of the network is U and V, shifted to [0, 1]."""
 
     stride = STRIDE
 
@@ -32,18 +32,18 @@ class Hypercolumn(TapRegressor):
             nn.Conv2d(width, 128, 1), nn.ReLU(), nn.Conv2d(128, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 2, 3, padding=1)
         )
 
-    def read(self, taps: Taps, L: Tensor) -> Tensor:
+    def predict_from_taps(self, taps: Taps, L: Tensor) -> Tensor:
         size = (L.shape[-2] // 2, L.shape[-1] // 2)
-        grey = lightness_to_luma(L).expand(-1, 3, -1, -1)
-        columns = [_resize(each, size) for each in (grey, *(taps[stride] for stride in STRIDES))]
+        gray = lightness_to_luma(L).expand(-1, 3, -1, -1)
+        columns = [_resize(features, size) for features in (gray, *(taps[stride] for stride in STRIDES))]
         return cast(Tensor, self.layers(self.norm(torch.cat(columns, dim=1)))).float().sigmoid()
 
-    def scaled(self, L: Tensor, ab: Tensor) -> Tensor:
-        """U and V `(n,2,h,w)` in [0, 1] of the picture that L and ab make."""
+    def encode(self, ab: Tensor, L: Tensor) -> Tensor:
+        """U and V `(n,2,h,w)` in [0, 1] of the picture with this L and ab."""
         return srgb_to_uv(lab_to_srgb(torch.cat((L, ab), dim=1))) + 0.5
 
-    def unscaled(self, L: Tensor, predicted: Tensor) -> Tensor:
-        """Ab of the colour that Y of `L`, and U and V, make; out-of-gamut colours are clamped in RGB."""
+    def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
+        """Ab of the color with the luma of `L` and these U and V; colors outside of the gamut are clamped in RGB."""
         luma = _resize(lightness_to_luma(L), (predicted.shape[-2], predicted.shape[-1]))
         return srgb_to_lab(yuv_to_srgb(luma, predicted.float() - 0.5))[:, 1:]
 

@@ -1,12 +1,12 @@
 """Paper 000's colorizer, after Iizuka, Simo-Serra, Ishikawa 2016, "Let there be Color!", table 1 and figure 2.
 
-Six low-level layers with strides instead of pooling; two mid-level layers; global features out of four layers and three dense ones;
-a fusion layer that joins the global vector into every place; a colour decoder with nearest upsampling and a sigmoid. Paper 000 has
-three builds: *basic* (section 4.1), *dropout* (4.3) and *residual* (4.4, dropout kept). Where it is silent: dropout is 0.5 after
-the first two of the three dense layers and, of whole channels, 0.2 after the convolutions of mid and global level; a shortcut goes
-around every layer that keeps its shape, so that the earlier output is "simply summed": one at mid level, two at global level, one
-in the decoder. Naming branches off the second dense layer, as in Iizuka's figure 2. The global features read the picture at the
-size of the training, whatever its own is (Iizuka, section 3.2), because dense layers want one size.
+Six low-level layers with strides instead of pooling; two mid-level layers; global features from four convolutional and three dense
+layers; a fusion layer that adds the global vector to every position; a color decoder with nearest upsampling and a sigmoid. Paper
+000 has three variants: *basic* (section 4.1), *dropout* (4.3) and *residual* (4.4, with dropout). Where it is silent: dropout is
+0.5 after the first two dense layers and 0.2, of whole channels, after the convolutions of mid and global level; every layer that
+keeps its shape has a shortcut, so that the earlier output is "simply summed": one at mid level, two at global level, one in the
+decoder. The classification branch reads the second dense layer, as in Iizuka's figure 2. The global features always read the
+picture at the training size (Iizuka, section 3.2), because dense layers need a fixed size.
 """
 
 from typing import Literal, cast, get_args
@@ -15,18 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.colorizers.base import Regressor
+from models.colorizers.base import RegressionColorizer
 
 Build = Literal["basic", "dropout", "residual"]
 
 LOW = ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))  # (channels out, stride)
 MID = ((512, 1), (256, 1))
 GLOBAL = ((512, 2), (512, 1), (512, 2), (512, 1))
-DENSE = 512  # features that the naming branch reads: those of the dense layer before the last
+DENSE = 512  # width of the second dense layer, which the classification branch reads
 
 
 class Layer(nn.Module):
-    """A 3 x 3 convolution, batch norm and ReLU; in the residual build with a shortcut where the shape stays."""
+    """A 3 x 3 convolution, batch norm and ReLU; in the residual variant with a shortcut where the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, residual: bool) -> None:
         super().__init__()
@@ -41,16 +41,16 @@ class Layer(nn.Module):
 
 def layers(inputs: int, plan: tuple[tuple[int, int], ...], build: Build, dropout: float = 0.0) -> nn.Sequential:
     """The layers of a plan of (channels out, stride)."""
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for channels, stride in plan:
-        found.append(Layer(inputs, channels, stride, build == "residual"))
-        found += [nn.Dropout2d(dropout)] if dropout and build != "basic" else []
+        modules.append(Layer(inputs, channels, stride, build == "residual"))
+        modules += [nn.Dropout2d(dropout)] if dropout and build != "basic" else []
         inputs = channels
-    return nn.Sequential(*found)
+    return nn.Sequential(*modules)
 
 
 class GlobalFeatures(nn.Module):
-    """From low-level features of pictures of side `size` to the 512 that naming reads, and on to the 256 that are fused."""
+    """From low-level features to the 512 that the classifier reads; `last` reduces them to the 256 that are fused."""
 
     def __init__(self, size: int, build: Build) -> None:
         super().__init__()
@@ -66,20 +66,20 @@ class GlobalFeatures(nn.Module):
         return cast(Tensor, self.dense(self.convolutions(low).flatten(1)))
 
 
-class Iizuka(Regressor):
+class Iizuka(RegressionColorizer):
     """ab has half of the sides of L, which must be multiples of 8.
 
     Args:
-        size: side of the training pictures, a multiple of 32: 128 or 256 in paper 000.
-        build: basic, dropout or residual.
-        fused: with global features and fusion, as when colour and names are learned together; without, as for colour alone.
+        size: side of the training pictures in pixels, a multiple of 32: 128 or 256 in paper 000.
+        build: the variant: basic, dropout or residual.
+        fused: with global features and fusion, as in the joint training; false for the network that only learns color.
 
     Raises:
-        ValueError: there is no such build, or `size` is not a multiple of 32.
+        ValueError: `build` is unknown, or `size` is not a multiple of 32.
     """
 
     stride = 8
-    ab_scale, ab_offset = 255.0, 128 / 255  # ab in [0, 1], as a sigmoid gives it
+    ab_scale, ab_offset = 255.0, 128 / 255  # ab in [0, 1], the range of a sigmoid
 
     def __init__(self, size: int = 128, build: Build = "basic", fused: bool = True) -> None:
         super().__init__()
@@ -92,36 +92,36 @@ class Iizuka(Regressor):
         self.mid = layers(512, MID, build, 0.2)
         self.whole = GlobalFeatures(size, build) if fused else None
         self.fusion = nn.Conv2d(512, 256, 1) if fused else None
-        self.colour = nn.Sequential(
+        self.decoder = nn.Sequential(
             layers(256, ((128, 1),), build), nn.Upsample(scale_factor=2), layers(128, ((64, 1), (64, 1)), build),
             nn.Upsample(scale_factor=2), layers(64, ((32, 1),), build), nn.Conv2d(32, 2, 3, padding=1),
         )  # fmt: skip
 
     def predict(self, L: Tensor) -> Tensor:
-        return self.predict_and_name(L)[0]
+        return self.predict_with_features(L)[0]
 
-    def predict_and_name(self, L: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Ab on the network's scale, and the features `(n,512)` that naming reads, if there are any."""
+    def predict_with_features(self, L: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ab on the scale of the network, and the features `(n,512)` that the classifier reads; None without fusion."""
         low = self.low(L / 100)
         mid = self.mid(low)
         if self.whole is None or self.fusion is None:
-            return self.colour(mid).float().sigmoid(), None
-        whole = whole_picture(L, self.size)
-        features = self.whole(low if whole is L else self.low(whole / 100))
+            return self.decoder(mid).float().sigmoid(), None
+        resized = resize_to_square(L, self.size)
+        features = self.whole(low if resized is L else self.low(resized / 100))
         vector = self.whole.last(features)[:, :, None, None].expand(-1, -1, *mid.shape[-2:])
         fused = F.relu(self.fusion(torch.cat((mid, vector), dim=1)))
-        return self.colour(fused).float().sigmoid(), features
+        return self.decoder(fused).float().sigmoid(), features
 
 
-def whole_picture(L: Tensor, size: int) -> Tensor:
-    """Lightness at the side that the global features read: itself where it has that already."""
+def resize_to_square(L: Tensor, size: int) -> Tensor:
+    """Lightness at the square size that the global features read; the same tensor if it has that size already."""
     if L.shape[-2:] == (size, size):
         return L
     return F.interpolate(L, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-class Namer(nn.Module):
-    """The classification branch: a hidden layer of 256 and one output a class, on the 512 global features."""
+class ClassificationBranch(nn.Module):
+    """Logits `(n,classes)` of the 512 global features, by a hidden layer of 256."""
 
     def __init__(self, classes: int, build: Build) -> None:
         super().__init__()

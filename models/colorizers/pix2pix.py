@@ -1,29 +1,28 @@
-"""pix2pix's generator, as paper 004 uses it one model a class: a U-Net with skip connections, its noise given by dropout.
+"""The generator of pix2pix, of which paper 004 trains one a class: a U-Net with skip connections and dropout as its noise.
 
 Isola, Zhu, Zhou, Efros 2017, section 3.2 and appendix 6.1.1: encoder C64-C128-C256-C512-C512-C512-C512-C512, decoder
 CD512-CD512-CD512-C512-C256-C128-C64, all of 4 x 4 and stride 2, leaky ReLU 0.2 down and ReLU up, dropout 0.5 in the three deepest
-stages, tanh at the end. What differs: L in and ab out instead of RGB; no batch norm at the
-innermost place, where one picture has one value a channel. Dropout stays on when serving, as the paper has it, but its
-masks are drawn from a fixed seed, so that the same picture always gets the same colours; batch norm then uses what it learned and
-not the picture's own statistics.
+stages, tanh at the end. What differs: L in and ab out instead of RGB; no batch norm at the innermost stage, where a picture has one
+value a channel. Dropout stays on at inference as in the paper, but its masks are drawn from a fixed seed, so that a picture always
+gets the same colors; batch norm then uses its running statistics instead of those of the picture.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.colorizers.base import Regressor
+from models.colorizers.base import RegressionColorizer
 
 DROPOUT_STAGES = 3
 
 
-class Pix2Pix(Regressor):
+class Pix2Pix(RegressionColorizer):
     """U-Net generator; ab has the size of L, whose sides must be multiples of `stride`, 2 to the power of `depth`.
 
     Args:
         width: channels of the first stage; 64 in the paper.
-        depth: number of halvings; the paper has 8 at 256 px, which leaves one place at the bottom, so 7 at 128 px.
-        noise: keep dropout on when serving.
+        depth: number of halvings, 4 to 8. The paper has 8 at 256 px, which ends at 1 x 1; the same at 128 px is 7.
+        noise: keep dropout on at inference.
 
     Raises:
         ValueError: `depth` is not between 4 and 8.
@@ -56,11 +55,11 @@ class Pix2Pix(Regressor):
         for stage, up in enumerate(self.up):
             x = up(x)
             if stage < DROPOUT_STAGES:
-                x = self._dropped(x, stage)
+                x = self._dropout(x, stage)
             x = torch.cat((x, skips.pop()), dim=1)
         return torch.tanh(self.last(F.relu(x)))
 
-    def _dropped(self, x: Tensor, stage: int) -> Tensor:
+    def _dropout(self, x: Tensor, stage: int) -> Tensor:
         if self.training or not self.noise:
             return F.dropout(x, 0.5, self.training)
         kept = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(stage)) >= 0.5
@@ -68,7 +67,7 @@ class Pix2Pix(Regressor):
 
 
 class Down(nn.Module):
-    """Leaky ReLU, a 4x4 convolution of stride 2, batch norm."""
+    """Leaky ReLU, a 4 x 4 convolution of stride 2, batch norm."""
 
     def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
         super().__init__()
@@ -82,7 +81,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """ReLU, a transposed 4x4 convolution of stride 2, batch norm."""
+    """ReLU, a transposed 4 x 4 convolution of stride 2, batch norm."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

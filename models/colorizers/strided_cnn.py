@@ -1,14 +1,14 @@
-"""Paper 003's colorizer (its figure 3): strides instead of pooling, three upsamplings, 3,892,194 parameters, one a category.
+"""Paper 003's colorizer (its figure 3), one a category: strides instead of pooling, three upsampling layers, 3,892,194 parameters.
 
-The table prints shapes and counts; the activations are not in it. ReLU between the layers and tanh at the end are those of the
-network that the paper builds on (its reference 4), with ab divided by 128 so that tanh covers it.
+The paper prints shapes and counts but no activations. ReLU between the layers and tanh at the end are those of the network that the
+paper builds on (its reference 4); ab is divided by 128 so that tanh covers its range.
 """
 
 from typing import cast
 
 from torch import Tensor, nn
 
-from models.colorizers.base import Regressor
+from models.colorizers.base import RegressionColorizer
 
 LAYERS: tuple[tuple[int, int], ...] = (
     # (channels out, stride), in the table's order
@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 
 
-class StridedCnn(Regressor):
+class StridedCnn(RegressionColorizer):
     """ab has the size of L, whose sides must be multiples of 8."""
 
     stride = 8

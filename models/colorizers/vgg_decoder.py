@@ -1,18 +1,18 @@
-"""Paper 001's colorizer: its table 2's decoder behind a VGG-16 that is trimmed at its last pool and frozen.
+"""Paper 001's colorizer: the decoder of its table 2 behind a frozen VGG-16 that is trimmed at its last pooling layer.
 
 Hultgren, Kaya, Ekman; sections 3.1 to 3.6. ReLU between the layers, tanh at the end, ab divided by 128. Where the paper is silent:
-kernels of 3 x 3, nearest upsampling (both Keras' usual), dropout 0.5 after every layer but the last. What differs: the trunk sees
-luma on all three channels, normalised as its ImageNet weights want it, where the paper copies L.
+kernels of 3 x 3 and nearest upsampling (the defaults of Keras), dropout 0.5 after every layer but the last. What differs: the trunk
+reads luma on all three channels, normalized as its ImageNet weights expect, where the paper copies L.
 """
 
 from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
-from models.colorizers.base import TapRegressor
+from models.colorizers.base import RegressionColorizer, TapColorizer
 from models.vgg import STRIDE, Taps, VggTrunk
 
-Regularisation = Literal["plain", "batch_norm", "dropout"]
+Regularization = Literal["plain", "batch_norm", "dropout"]
 
 LAYERS: tuple[tuple[int, bool], ...] = (
     # (channels out, upsampling before it), in the table's order
@@ -20,33 +20,33 @@ LAYERS: tuple[tuple[int, bool], ...] = (
 )  # fmt: skip
 
 
-class VggDecoder(TapRegressor):
+class VggDecoder(TapColorizer, RegressionColorizer):
     """ab has the size of L: 7 x 7 features at 224 px become 224 x 224.
 
     Args:
-        trunk: the frozen trunk; only its deepest tap is read.
-        regularisation: *batch_norm* normalises before each convolution (section 4.2), *dropout* drops after each (section 4.3).
+        trunk: the frozen trunk, of which only the deepest tap is read.
+        regularization: *plain*; *batch_norm* before each convolution (section 4.2); *dropout* after each (section 4.3).
 
     Raises:
-        ValueError: there is no such regularisation.
+        ValueError: `regularization` is unknown.
     """
 
     stride = STRIDE
 
-    def __init__(self, trunk: VggTrunk, regularisation: Regularisation = "plain") -> None:
+    def __init__(self, trunk: VggTrunk, regularization: Regularization = "plain") -> None:
         super().__init__(trunk)
-        if regularisation not in get_args(Regularisation):
-            raise ValueError(f"regularisation is {regularisation!r}: give one of {', '.join(get_args(Regularisation))}.")
+        if regularization not in get_args(Regularization):
+            raise ValueError(f"regularization is {regularization!r}: give one of {', '.join(get_args(Regularization))}.")
         layers: list[nn.Module] = []
         width = trunk.channels[STRIDE]
         for channels, doubled in LAYERS:
             last = channels == 2
             layers += [nn.Upsample(scale_factor=2)] if doubled else []
-            layers += [nn.BatchNorm2d(width)] if regularisation == "batch_norm" else []
+            layers += [nn.BatchNorm2d(width)] if regularization == "batch_norm" else []
             layers += [nn.Conv2d(width, channels, 3, padding=1), nn.Tanh() if last else nn.ReLU()]
-            layers += [nn.Dropout(0.5)] if regularisation == "dropout" and not last else []
+            layers += [nn.Dropout(0.5)] if regularization == "dropout" and not last else []
             width = channels
         self.layers = nn.Sequential(*layers, nn.Upsample(scale_factor=2))
 
-    def read(self, taps: Taps, L: Tensor) -> Tensor:
+    def predict_from_taps(self, taps: Taps, L: Tensor) -> Tensor:
         return cast(Tensor, self.layers(taps[STRIDE]))

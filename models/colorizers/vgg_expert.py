@@ -1,7 +1,7 @@
-"""The default family: a small decoder on the taps of a shared, frozen VGG trunk, with a distribution over ab bins at its end.
+"""The default family: a small decoder on the taps of a shared, frozen VGG trunk, which predicts a distribution over ab bins.
 
-It joins paper 001 (a frozen VGG encoder, a learned decoder) with paper 002 (bins, read out by annealed mean) and, from paper 000,
-a fusion of what the whole picture shows into every place. What differs from 001: skip connections, nearest upsampling, no tanh.
+It combines paper 001 (a frozen VGG encoder and a learned decoder) with paper 002 (ab bins, decoded by annealed mean) and the fusion
+of global features into every position of paper 000. What differs from 001: skip connections, nearest upsampling, no tanh.
 """
 
 import torch
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.ab_bins import AbBins, srgb_cells
-from models.colorizers.base import TapColorizer
+from models.colorizers.base import BinColorizer, TapColorizer
 from models.vgg import STRIDE, Taps, VggTrunk
 
 
-class VggExpert(TapColorizer):
-    """Decoder from stride 32 up to stride 4; its ab has a quarter of the sides of L.
+class VggExpert(TapColorizer, BinColorizer):
+    """Decoder from stride 32 to stride 4; ab has a quarter of the sides of L, which must be multiples of 32.
 
     Args:
         trunk: the shared trunk.
         widths: channels at the strides 16, 8 and 4.
-        bins: number of ab bins; the centres themselves are in the checkpoint.
+        bins: number of ab bins; their centers are in the checkpoint.
         temperature: of the annealed mean; lower is more vivid.
-        mute: how strongly doubt mutes chroma; see `AbBins.certainty`.
-        saturation: factor on the chroma that is read out, chosen on validation pictures.
+        mute: how strongly uncertainty reduces chroma; see `AbBins.certainty`.
+        saturation: factor on the decoded chroma, chosen on validation pictures.
     """
 
     stride = STRIDE
@@ -49,7 +49,7 @@ class VggExpert(TapColorizer):
         self.bins = AbBins(srgb_cells() if bins == 260 else torch.zeros(bins, 2))
 
     def features(self, taps: Taps) -> Tensor:
-        """What the 1x1 convolution `logits` turns into logits over the ab bins: `(n,widths[2],h/4,w/4)`."""
+        """Features `(n,widths[2],h/4,w/4)`, the input of the last, 1 x 1 convolution `logits`."""
         whole = self.whole(taps[32].mean(dim=(2, 3)))
         x = F.relu(self.deepest(taps[32]) + whole[:, :, None, None])
         x = self.up16(x, taps[16])
@@ -57,14 +57,18 @@ class VggExpert(TapColorizer):
         fine: Tensor = self.up4(x, taps[4])
         return fine
 
-    def decode(self, taps: Taps, L: Tensor) -> Tensor:
-        logits = self.logits(self.features(taps)).float()
+    def predict_from_taps(self, taps: Taps, L: Tensor) -> Tensor:
+        logits: Tensor = self.logits(self.features(taps))
+        return logits
+
+    def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
+        logits = predicted.float()
         ab = self.saturation * self.bins.annealed_mean(logits, self.temperature)
         return ab * self.bins.certainty(logits, self.mute) if self.mute else ab
 
 
 class UpStage(nn.Module):
-    """Doubles the resolution and adds the trunk's tap at that resolution, then one 3x3 convolution."""
+    """Doubles the resolution, adds the trunk's tap at that resolution, and applies one 3 x 3 convolution."""
 
     def __init__(self, inputs: int, tap: int, outputs: int) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def encoded(mode: str, format: str, size: tuple[int, int], seed: int, orientatio
 @many
 @given(mode=st.sampled_from(MODES), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), size=sizes,
        seed=st.integers(0, 9), orientation=st.integers(0, 9), chosen=options)  # fmt: skip
-def test_every_picture_is_coloured_under_every_option(
+def test_every_picture_is_colorized_under_every_option(
     client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, chosen: dict[str, object]
 ) -> None:
     content = encoded(mode, format, size, seed, orientation)

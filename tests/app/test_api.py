@@ -21,15 +21,15 @@ def post(client: TestClient, content: bytes, path: str = "/v1/colorize", **optio
     return client.post(path, files={"file": ("scan", content)}, params=options, headers=headers)
 
 
-def test_a_picture_comes_back_in_colour_with_the_reason_in_its_headers(
+def test_a_picture_comes_back_in_color_with_the_reason_in_its_headers(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
-    grey = photographs["flower"].convert("L")
-    answer = post(client, encoded(grey, "JPEG"))
+    gray = photographs["flower"].convert("L")
+    answer = post(client, encoded(gray, "JPEG"))
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/jpeg"
     with Image.open(io.BytesIO(answer.content)) as painted:
-        assert painted.size == grey.size
+        assert painted.size == gray.size
         assert painted.format == "JPEG"
     assert answer.headers["x-chromaroute-category"] in {row["name"] for row in client.get("/v1/categories").json()}
     assert 0 <= float(answer.headers["x-chromaroute-confidence"]) <= 1
@@ -37,7 +37,7 @@ def test_a_picture_comes_back_in_colour_with_the_reason_in_its_headers(
     assert answer.headers["x-chromaroute-expert"]
     assert answer.headers["x-chromaroute-bundle"] == client.get("/v1/bundle").json()["bundle"]
     stages = [part.split(";dur=")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert stages == ["wait", "decode", "route", "paint", "merge", "encode"]
+    assert stages == ["wait", "decode", "route", "predict", "merge", "encode"]
 
 
 @pytest.mark.parametrize("format", WRITES)
@@ -76,7 +76,7 @@ def test_route_tells_what_colorize_would_do(client: TestClient, photographs: dic
     painted = post(client, content, headers={"accept": "application/json"}).json()["decision"]
     for key in ("category", "confidence", "reason", "top", "experts", "bundle"):
         assert routed[key] == painted[key]
-    assert "paint" not in routed["timings_ms"]
+    assert "predict" not in routed["timings_ms"]
     assert post(client, content, "/v1/route", threshold=1.0).json()["fell_back"] is True
     soft = post(client, content, "/v1/route", routing="soft").json()["experts"]
     assert sum(share["weight"] for share in soft) == pytest.approx(1.0)
@@ -86,7 +86,7 @@ def test_route_tells_what_colorize_would_do(client: TestClient, photographs: dic
     ("options", "valid"),
     [
         ({"category": "spaceship"}, "one of auto, animal"),
-        ({"routing": "firm"}, "hard or soft"),
+        ({"routing": "firm"}, "one of hard, soft"),
         ({"threshold": 2}, "a number from 0 to 1"),
         ({"format": "heic"}, "one of auto, jpeg, png, webp, tiff"),
         ({"quality": 0}, "a whole number from 1 to 100"),
@@ -153,7 +153,7 @@ def test_a_picture_too_long_for_a_format_is_told_so(client: TestClient, encoded:
     content = encoded(Image.new("L", (17_000, 2), 128))
     answer = post(client, content, format="webp")
     assert answer.status_code == 422
-    assert "png or tiff for a picture of 17000 pixels" in answer.json()["detail"]
+    assert "png or tiff for a side of 17000 pixels" in answer.json()["detail"]
     with Image.open(io.BytesIO(post(client, content).content)) as painted:
         assert painted.size == (17_000, 2)
 
@@ -214,7 +214,7 @@ def test_openapi_describes_answers_and_problems(client: TestClient) -> None:
     }  # fmt: skip
     assert {"200", "413", "415", "422"} <= set(colorize["responses"])
     assert "image/png" in colorize["responses"]["200"]["content"]
-    for reference in ("Coloured", "Problem", "Decision"):
+    for reference in ("ColorizedImage", "Problem", "Decision"):
         assert reference in document["components"]["schemas"]
 
 
@@ -231,7 +231,7 @@ def test_not_ready_until_warmed() -> None:
 
 def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     app = create_app(Settings(jobs=False))
-    monkeypatch.setattr(app.state.engine.ensemble, "paint", lambda *_: 1 / 0)
+    monkeypatch.setattr(app.state.engine.ensemble, "predict", lambda *_: 1 / 0)
     ended: list[int] = []
     monkeypatch.setattr("signal.raise_signal", ended.append)
     with TestClient(app) as client:
@@ -286,7 +286,7 @@ def test_concurrent_pictures_get_their_own_answers(
 def test_a_fault_of_ours_is_a_problem_too(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.app.state.engine.ensemble, "paint", lambda *_: 1 / 0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.engine.ensemble, "predict", lambda *_: 1 / 0)  # type: ignore[attr-defined]
     answer = post(TestClient(client.app, raise_server_exceptions=False), encoded(photographs["cat"]))
-    assert (answer.status_code, answer.json()["type"]) == (500, "urn:chromaroute:problem:fault")
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:chromaroute:problem:internal-error")
     assert "division" not in answer.text

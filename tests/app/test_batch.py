@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
+from app.batches.unique_names import UniqueNames, output_name, safe_name
 from app.main import create_app
-from app.names import Names, answer_name, safe
 from app.settings import Settings
 
 Encode = Callable[..., bytes]
@@ -44,7 +44,7 @@ def test_files_come_back_under_their_own_names_with_their_decisions(client: Test
         assert record["decision"]["category"] == alone.headers["x-chromaroute-category"]  # type: ignore[index]
 
 
-def test_an_archive_is_coloured_like_files_and_options_apply(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_an_archive_is_colorized_like_files_and_options_apply(client: TestClient, pictures: dict[str, bytes]) -> None:
     entries = {f"box/{name}": content for name, content in pictures.items()} | {
         "__MACOSX/box/._cat.jpg": b"x",
         "box/.DS_Store": b"x",
@@ -116,7 +116,7 @@ def test_too_much_is_refused_before_anything_is_unpacked(small: TestClient, pict
     for content, detail in (
         (bomb, "unpacks to 50000000 bytes, and the limit is 100000"),
         (packed({f"{index}.jpg": cat for index in range(4)}), "more than 3 pictures"),
-        (packed({f"{index}": b"" for index in range(5000)}), "more entries than it may have"),
+        (packed({f"{index}": b"" for index in range(5000)}), "more entries than allowed"),
         (bytes(1_000_001), "larger than 1000000 bytes"),
     ):
         answer = small.post("/v1/colorize/batch", files={"archive": content})
@@ -157,43 +157,43 @@ def test_bad_options_fail_the_whole_batch_at_once(client: TestClient, pictures: 
 def test_the_first_bytes_leave_before_the_last_picture_is_painted(
     client: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app import batch
-    from app.engine import Engine
+    from app.batches import results
+    from app.inference.engine import Engine
 
     begun: list[str] = []
     seen: list[int] = []
-    add = batch.ZipStream.add
+    add = results.ZipStream.add
     colorize = Engine.colorize
 
     async def counted(self: Engine, *arguments: object, **options: object) -> object:
         begun.append("x")
         return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
 
-    def watched(self: batch.ZipStream, name: str, content: bytes) -> bytes:
+    def watched(self: results.ZipStream, name: str, content: bytes) -> bytes:
         seen.append(len(begun))
         return add(self, name, content)
 
     monkeypatch.setattr(Engine, "colorize", counted)
-    monkeypatch.setattr(batch.ZipStream, "add", watched)
+    monkeypatch.setattr(results.ZipStream, "add", watched)
     files = [("files", (f"{index}.jpg", pictures["cat.jpg"])) for index in range(20)]
     entries, _ = unpacked(client.post("/v1/colorize/batch", files=files).content)
     assert len(entries) == 20
-    places = client.app.state.engine.places  # type: ignore[attr-defined]
+    places = client.app.state.engine.slots  # type: ignore[attr-defined]
     assert seen[0] <= places < 20
     assert all(ahead <= done + places for done, ahead in enumerate(seen))
 
 
 def test_names_are_made_fit_and_told_apart() -> None:
-    assert safe("") == safe("..") == safe("/") == "picture"
-    assert safe("a\x00b\n.jpg") == "a_b_.jpg"
-    assert safe("Kirche am Bühl.jpg") == "Kirche am Bühl.jpg"
-    assert len(safe("x" * 1000 + ".jpg")) == 120
-    assert safe("x" * 1000 + ".jpg").endswith(".jpg")
-    assert answer_name("a.JPEG", "jpeg") == "a.JPEG"
-    assert answer_name("a.bmp", "png") == "a.bmp.png"
-    assert answer_name("a.jpg", "tiff") == "a.jpg.tiff"
-    names = Names("taken.jpg")
-    told = [names.apart(name) for name in ("a/x.jpg", "b/x.jpg", "a/X.jpg", "a/X-2.jpg", "a/x.jpg", "Taken.jpg")]
+    assert safe_name("") == safe_name("..") == safe_name("/") == "picture"
+    assert safe_name("a\x00b\n.jpg") == "a_b_.jpg"
+    assert safe_name("Kirche am Bühl.jpg") == "Kirche am Bühl.jpg"
+    assert len(safe_name("x" * 1000 + ".jpg")) == 120
+    assert safe_name("x" * 1000 + ".jpg").endswith(".jpg")
+    assert output_name("a.JPEG", "jpeg") == "a.JPEG"
+    assert output_name("a.bmp", "png") == "a.bmp.png"
+    assert output_name("a.jpg", "tiff") == "a.jpg.tiff"
+    names = UniqueNames("taken.jpg")
+    told = [names.claim(name) for name in ("a/x.jpg", "b/x.jpg", "a/X.jpg", "a/X-2.jpg", "a/x.jpg", "Taken.jpg")]
     assert told == ["a/x.jpg", "b/x.jpg", "a/X-2.jpg", "a/X-2-2.jpg", "a/x-3.jpg", "Taken-2.jpg"]
 
 
@@ -208,7 +208,7 @@ def test_a_directory_that_hides_its_length_is_not_read(small: TestClient) -> Non
     for content in (hidden, wide):
         answer = small.post("/v1/colorize/batch", files={"archive": content})
         assert answer.status_code == 413
-        assert "more entries than it may have" in answer.json()["detail"]
+        assert "more entries than allowed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app import cli, folder_run
+from app import cli
+from app.cli import colorize_files
 from models.bundle import EVERYDAY
 from models.errors import OptionError
 
@@ -32,15 +33,15 @@ def chromaroute(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output + message
 
 
-def test_a_picture_is_coloured_beside_itself(box: Path) -> None:
+def test_a_picture_is_colorized_beside_itself(box: Path) -> None:
     code, _ = chromaroute("colorize", box / "cat.jpg")
     assert code == 0
-    with Image.open(box / "cat-colour.jpg") as painted, Image.open(box / "cat.jpg") as grey:
-        assert painted.size == grey.size
+    with Image.open(box / "cat-colorized.jpg") as painted, Image.open(box / "cat.jpg") as gray:
+        assert painted.size == gray.size
         assert painted.mode == "RGB"
 
 
-def test_a_picture_is_coloured_into_a_named_file_of_another_format(box: Path, tmp_path: Path) -> None:
+def test_a_picture_is_colorized_into_a_named_file_of_another_format(box: Path, tmp_path: Path) -> None:
     assert chromaroute("colorize", box / "cat.jpg", "-o", tmp_path / "out.png", "--category", "food")[0] == 0
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.format == "PNG"
@@ -50,7 +51,7 @@ def test_a_folder_is_walked_and_finished_files_are_skipped(box: Path, tmp_path: 
     out, report = tmp_path / "out", tmp_path / "decisions.json"
     code, output = chromaroute("colorize", box, "-o", out, "--report", report)
     assert code == 0
-    assert "3 coloured, 0 already there, 0 failed" in output
+    assert "3 colorized, 0 exist already, 0 failed" in output
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert names == ["1950/city.gif.png", "cat.jpg", "cat.png"]
     records = json.loads(report.read_text())
@@ -60,15 +61,15 @@ def test_a_folder_is_walked_and_finished_files_are_skipped(box: Path, tmp_path: 
     (out / "cat.png").unlink()
     before = (out / "cat.jpg").stat().st_mtime_ns
     code, output = chromaroute("colorize", box, "-o", out, "--report", report)
-    assert "1 coloured, 2 already there (--force colours them again), 0 failed" in " ".join(output.split())
+    assert "1 colorized, 2 exist already (--force replaces them), 0 failed" in " ".join(output.split())
     assert (out / "cat.jpg").stat().st_mtime_ns == before
     assert set(json.loads(report.read_text())) == set(records)
 
 
-def test_without_out_a_folder_gets_a_sibling_and_answers_are_not_coloured_again(box: Path) -> None:
+def test_without_out_a_folder_gets_a_sibling_and_answers_are_not_colorized_again(box: Path) -> None:
     for _ in range(2):
         assert chromaroute("colorize", box)[0] == 0
-    assert len(list(box.with_name("box-colour").rglob("*.*"))) == 3
+    assert len(list(box.with_name("box-colorized").rglob("*.*"))) == 3
 
 
 def test_failures_are_listed_and_the_others_finish(box: Path, tmp_path: Path) -> None:
@@ -76,31 +77,35 @@ def test_failures_are_listed_and_the_others_finish(box: Path, tmp_path: Path) ->
     report = tmp_path / "decisions.json"
     code, output = chromaroute("colorize", box, "-o", tmp_path / "out", "--report", report)
     assert code == 1
-    assert "3 coloured, 0 already there, 1 failed" in output
+    assert "3 colorized, 0 exist already, 1 failed" in output
     assert "broken.jpg" in output
     assert "export it again" in json.loads(report.read_text())[str(box / "broken.jpg")]["error"]
     assert not (tmp_path / "out" / "broken.jpg").exists()
 
 
 def test_names_never_clash_and_do_not_depend_on_what_else_is_there(box: Path, tmp_path: Path) -> None:
-    jobs = folder_run.plan([box], tmp_path / "out", "webp")
+    jobs = colorize_files.plan([box], tmp_path / "out", "webp")
     assert sorted(job.target.name for job in jobs) == ["cat.jpg.webp", "cat.png.webp", "city.gif.webp"]
     for name in "abc":
         (tmp_path / name).mkdir()
         (tmp_path / name / "scan.png").write_bytes((box / "cat.png").read_bytes())
     scans = [tmp_path / name / "scan.png" for name in "abc"]
-    assert [job.target.name for job in folder_run.plan(scans, tmp_path / "out", "auto")] == ["scan.png", "b-scan.png", "c-scan.png"]
+    assert [job.target.name for job in colorize_files.plan(scans, tmp_path / "out", "auto")] == [
+        "scan.png",
+        "b-scan.png",
+        "c-scan.png",
+    ]
 
 
 def test_out_may_be_a_folder_above_and_never_the_question_itself(box: Path) -> None:
-    jobs = folder_run.plan([box / "1950"], box, "auto")
+    jobs = colorize_files.plan([box / "1950"], box, "auto")
     assert [job.target for job in jobs] == [box / "city.gif.png"]
     for paths, out in (([box], box), ([box / "cat.jpg"], box), ([box / "cat.jpg"], box / "cat.jpg")):
         with pytest.raises(OptionError, match="would be replaced"):
-            folder_run.plan(paths, out, "auto")
+            colorize_files.plan(paths, out, "auto")
 
 
-def test_answers_inside_the_folder_are_not_coloured_again(box: Path) -> None:
+def test_answers_inside_the_folder_are_not_colorized_again(box: Path) -> None:
     for _ in range(2):
         assert chromaroute("colorize", box, "-o", box / "done")[0] == 0
     assert len([path for path in (box / "done").rglob("*") if path.is_file()]) == 3
@@ -114,7 +119,7 @@ def test_answers_inside_the_folder_are_not_coloured_again(box: Path) -> None:
         (["colorize", "{box}/cat.jpg", "-o", "a.png", "--format", "webp"], "fits --format"),
         (["colorize", "{box}/1950/..", "--category", "car"], "category is 'car'"),
         (["colorize", "{box}/cat.jpg", "--saturation", "9"], "saturation is 9.0"),
-        (["bundle", "show", "{box}"], "no bundle in"),
+        (["bundle", "show", "{box}"], "is not a bundle"),
     ],
 )
 def test_bad_arguments_are_explained(arguments: list[str], message: str, box: Path) -> None:
@@ -160,7 +165,7 @@ def test_bundle_show_and_verify(tmp_path: Path) -> None:
     assert "fallback general" in output
     code, output = chromaroute("bundle", "verify")
     assert code == 0
-    assert "whole and fit" in output
+    assert "complete and fit" in output
 
 
 def test_a_report_that_is_something_else_is_not_overwritten(box: Path, tmp_path: Path) -> None:
@@ -178,15 +183,15 @@ def test_the_command_line_and_the_api_paint_alike(box: Path, client, tmp_path: P
     assert np.array(Image.open(tmp_path / "out.png")).ndim == 3
 
 
-def test_what_is_there_is_coloured_again_only_if_asked(box: Path, tmp_path: Path) -> None:
+def test_what_is_there_is_colorized_again_only_if_asked(box: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     chromaroute("colorize", box / "cat.jpg", "-o", out)
     first = (out / "cat.jpg").read_bytes()
     code, output = chromaroute("colorize", box / "cat.jpg", "-o", out, "--saturation", "0.2")
     assert (code, (out / "cat.jpg").read_bytes()) == (0, first)
-    assert "0 coloured, 1 already there (--force colours them again)" in " ".join(output.split())
+    assert "0 colorized, 1 exist already (--force replaces them)" in " ".join(output.split())
     code, output = chromaroute("colorize", box / "cat.jpg", "-o", out, "--saturation", "0.2", "--force")
-    assert "1 coloured, 0 already there" in output
+    assert "1 colorized, 0 exist already" in output
     assert (out / "cat.jpg").read_bytes() != first
 
 
@@ -196,4 +201,4 @@ def test_what_systems_leave_in_folders_is_no_picture(box: Path, tmp_path: Path) 
         (box / name).write_bytes(b"of the system")
     code, output = chromaroute("colorize", box, "-o", tmp_path / "out")
     assert code == 0
-    assert "3 coloured, 0 already there, 0 failed" in output
+    assert "3 colorized, 0 exist already, 0 failed" in output

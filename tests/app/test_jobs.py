@@ -17,8 +17,8 @@ import pytest
 from dbos import DBOS
 from fastapi.testclient import TestClient
 
-from app.job_folder import JobFolder, JobStore
-from app.jobs import Jobs
+from app.jobs.queue import JobQueue
+from app.jobs.store import JobFolder, JobStore
 from app.main import create_app
 from app.settings import Settings, SettingsError
 from models.errors import CheckpointError
@@ -75,7 +75,7 @@ def test_a_job_is_taken_at_once_painted_and_handed_out(service: TestClient, pict
 def test_events_come_in_order_and_go_on_behind_the_last_one(service: TestClient, pictures: dict[str, bytes]) -> None:
     path = sent(service, pictures | {"notes.txt": b"no picture"}).headers["location"]
     events = told(service.get(f"{path}/events").text)
-    assert [event["event"] for event in events] == ["picture"] * 6 + ["end"]
+    assert [event["event"] for event in events] == ["item"] * 6 + ["end"]
     assert [event["id"] for event in events] == list("0123456")
     assert [json.loads(event["data"])["record"]["name"] for event in events[:6]] == [*pictures, "notes.txt"]
     assert json.loads(events[-1]["data"])["state"] == "finished"
@@ -132,11 +132,11 @@ def test_unknown_jobs_and_bad_parcels_are_told_so(service: TestClient, pictures:
 def test_results_leave_when_they_have_expired(service: TestClient, pictures: dict[str, bytes]) -> None:
     path = sent(service, pictures).headers["location"]
     finished(service, path)
-    jobs: Jobs = service.app.state.jobs  # type: ignore[attr-defined]
-    jobs.tidy(datetime.now(UTC) + timedelta(hours=23))
+    jobs: JobQueue = service.app.state.jobs  # type: ignore[attr-defined]
+    jobs.clean_up(datetime.now(UTC) + timedelta(hours=23))
     assert service.get(path).status_code == 200
     assert tasks_of(path)
-    jobs.tidy(datetime.now(UTC) + timedelta(hours=25))
+    jobs.clean_up(datetime.now(UTC) + timedelta(hours=25))
     assert service.get(path).status_code == 404
     assert not tasks_of(path)
     assert list(jobs.store.folder.glob(".*")) == []
@@ -144,14 +144,14 @@ def test_results_leave_when_they_have_expired(service: TestClient, pictures: dic
 
 def test_one_folder_of_jobs_has_one_server(service: TestClient) -> None:
     folder = service.app.state.jobs.settings.data_dir  # type: ignore[attr-defined]
-    with pytest.raises(SettingsError, match="another server works with the jobs"):
+    with pytest.raises(SettingsError, match="another server uses the jobs"):
         create_app(Settings(data_dir=folder))
 
 
 def test_without_jobs_nothing_is_written_and_they_are_refused(tmp_path: Path, pictures: dict[str, bytes]) -> None:
     with TestClient(create_app(Settings(data_dir=tmp_path / "data", jobs=False))) as client:
         answer = client.post("/v1/jobs", files={"files": pictures["cat.jpg"]})
-        assert (answer.status_code, answer.json()["type"]) == (501, "urn:chromaroute:problem:jobs-off")
+        assert (answer.status_code, answer.json()["type"]) == (501, "urn:chromaroute:problem:jobs-disabled")
     assert not (tmp_path / "data").exists()
 
 
@@ -173,7 +173,7 @@ def test_a_job_removed_in_hand_leaves_nothing_and_ends_its_streams(service: Test
         stream = pool.submit(service.get, f"{path}/events")
         wait_until(lambda: service.get(path).json()["done"] >= 3)
         folder = service.app.state.jobs.find(path.rpartition("/")[2], None).folder  # type: ignore[attr-defined]
-        service.app.state.jobs.find(path.rpartition("/")[2], None).remove()  # type: ignore[attr-defined]
+        service.app.state.jobs.find(path.rpartition("/")[2], None).delete()  # type: ignore[attr-defined]
         assert "event: end" not in stream.result(30).text
     time.sleep(1)
     assert not folder.exists()
@@ -200,7 +200,7 @@ def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient)
     try:
         assert service.get(f"/v1/jobs/{'a' * 32}").status_code == 404
         assert service.get(f"/v1/jobs/{'a' * 300}").status_code == 404
-        service.app.state.jobs.tidy(datetime.now(UTC))  # type: ignore[attr-defined]
+        service.app.state.jobs.clean_up(datetime.now(UTC))  # type: ignore[attr-defined]
         service.app.state.jobs._enqueue_all()  # type: ignore[attr-defined]
     finally:
         shutil.rmtree(folder / ("a" * 32))
@@ -210,8 +210,8 @@ def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient)
 def test_what_is_not_the_pictures_fault_is_tried_again(
     service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app import jobs
-    from app.engine import Engine
+    from app.jobs import queue
+    from app.inference.engine import Engine
 
     colorize, failures = Engine.colorize, [OSError("a stale handle"), MemoryError(), CheckpointError("restore the bundle")]
 
@@ -221,7 +221,7 @@ def test_what_is_not_the_pictures_fault_is_tried_again(
         return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Engine, "colorize", failing)
-    monkeypatch.setattr(jobs, "RETRY", 0.05)
+    monkeypatch.setattr(queue, "RETRY_DELAY", 0.05)
     assert finished(service, sent(service, pictures).headers["location"])["done"] == 5
 
     found, record, hidden = JobStore.find, JobFolder.record, [OSError(errno.ESTALE, "Stale file handle") for _ in range(2)]
@@ -249,17 +249,17 @@ def test_what_is_not_the_pictures_fault_is_tried_again(
 
 
 def test_an_errand_that_fails_is_run_again_and_tidying_goes_on(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.errands.RETRY", 0.05)
-    monkeypatch.setattr("app.errands.TIDY", 0.1)
+    monkeypatch.setattr("app.jobs.retry_worker.RETRY_DELAY", 0.05)
+    monkeypatch.setattr("app.jobs.retry_worker.PERIOD", 0.1)
     runs: list[str] = []
-    monkeypatch.setattr(Jobs, "tidy", lambda *_: runs.append("tidied"))
+    monkeypatch.setattr(JobQueue, "clean_up", lambda *_: runs.append("tidied"))
 
     def failing() -> None:
         runs.append("failed")
         if runs.count("failed") < 5:
             raise OSError("the database blinked")
 
-    service.app.state.jobs._errands.run(failing)  # type: ignore[attr-defined]
+    service.app.state.jobs._worker.submit(failing)  # type: ignore[attr-defined]
     wait_until(lambda: runs.count("failed") == 5 and "tidied" in runs)
     time.sleep(0.3)
     assert runs.count("failed") == 5  # it went well the fifth time, and is not run again
@@ -275,9 +275,9 @@ def test_a_full_disk_and_a_long_backlog_are_told_and_leave_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.job_folder.replace_file", full)
+        patch.setattr("app.jobs.store.replace_file", full)
         answer = sent(service, pictures)
-        assert (answer.status_code, answer.json()["type"]) == (507, "urn:chromaroute:problem:no-room")
+        assert (answer.status_code, answer.json()["type"]) == (507, "urn:chromaroute:problem:insufficient-storage")
     monkeypatch.setattr(service.app.state.jobs, "_backlog", 99_998)  # type: ignore[attr-defined]
     answer = sent(service, pictures)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.keys import Gate, add_key, read_keys, revoke_key
+from app.api_keys import ApiKeyStore, add_key, read_keys, revoke_key
 from app.main import create_app
 from app.settings import Settings, SettingsError, check_exposure, load_settings
 from models.errors import OptionError
@@ -49,7 +49,7 @@ def test_what_shows_pictures_needs_a_key_and_health_and_page_do_not(
             {"authorization": "Bearer clé".encode()},
         ):
             answer = guarded.get(path, headers=headers)
-            assert (answer.status_code, answer.json()["type"]) == (401, "urn:chromaroute:problem:no-key")
+            assert (answer.status_code, answer.json()["type"]) == (401, "urn:chromaroute:problem:unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
             assert ("is not known" in answer.json()["detail"]) == str(headers.get("authorization", "")).startswith(
                 ("Bearer", "b'Bearer")
@@ -81,9 +81,9 @@ def test_every_key_is_compared_in_constant_time(keys: tuple[Path, dict[str, str]
     compared: list[str] = []
     compare = hmac.compare_digest
     monkeypatch.setattr("hmac.compare_digest", lambda one, other: compared.append(one) or compare(one, other))
-    gate = Gate(read_keys(keys[0]))
-    assert gate.name_of(keys[1]["press"]) == "press"
-    assert gate.name_of("nobody's") is None
+    gate = ApiKeyStore(read_keys(keys[0]))
+    assert gate.authenticate(keys[1]["press"]) == "press"
+    assert gate.authenticate("nobody's") is None
     assert len(compared) == 6
 
 

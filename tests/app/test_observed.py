@@ -57,7 +57,7 @@ def test_every_answer_names_its_request_and_problems_repeat_it(client: TestClien
 def test_a_fault_is_a_problem_with_its_request_and_its_traceback_is_in_the_log(
     client: TestClient, cat: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(client.app.state.engine.ensemble, "paint", lambda *_: 1 / 0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.engine.ensemble, "predict", lambda *_: 1 / 0)  # type: ignore[attr-defined]
     with caplog.at_level(logging.INFO, "chromaroute"):
         answer = client.post("/v1/colorize", files={"file": cat}, headers={"x-request-id": "scan-9"})
     assert (answer.status_code, answer.json()["instance"]) == (500, "urn:chromaroute:request:scan-9")

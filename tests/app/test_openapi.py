@@ -10,11 +10,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.errors import KINDS
-from app.keys import add_key
+from app.api_keys import add_key
+from app.errors import PROBLEM_TYPES
 from app.routes import survey
-from app.schemas import BundleInfo, Category, Coloured, JobEvent, JobStatus, Problem, Status
-from models.ensemble import Decision
+from app.schemas import BundleInfo, Category, ColorizedImage, ItemEvent, JobStatus, Problem, Status
+from models.decision import Decision
 from tests.serving import ROOT, serving
 
 
@@ -48,7 +48,7 @@ def test_every_problem_is_documented_with_an_example_that_its_schema_allows(clie
                 for slug, example in found.items():
                     assert str(example["value"]["status"]) == status
                     examples[slug] = example["value"]
-    assert set(examples) == set(KINDS) - {"method-not-allowed", "fault"}  # these two may come from any path
+    assert set(examples) == set(PROBLEM_TYPES) - {"method-not-allowed", "internal-error"}  # these two may come from any path
     for slug, value in examples.items():
         assert Problem.model_validate(value).type == f"urn:chromaroute:problem:{slug}"
 
@@ -62,7 +62,7 @@ def test_answers_have_real_examples(client: TestClient, path: str) -> None:
     answer = operation["responses"].get("200") or operation["responses"]["202"]
     reference = answer["content"]["application/json"]["schema"]
     name = (reference.get("items") or reference)["$ref"].rpartition("/")[2]
-    model = {"Coloured": Coloured, "Decision": Decision, "JobStatus": JobStatus, "Category": Category, "BundleInfo": BundleInfo,
+    model = {"ColorizedImage": ColorizedImage, "Decision": Decision, "JobStatus": JobStatus, "Category": Category, "BundleInfo": BundleInfo,
              "Status": Status}[name]  # fmt: skip
     for example in document["components"]["schemas"][name]["examples"]:
         assert model.model_validate(example).model_dump(mode="json", exclude_none=True).keys() <= example.keys()
@@ -79,6 +79,6 @@ def test_events_have_an_example_of_what_comes(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     stream = document["paths"]["/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["example"]
     data = [line.removeprefix("data: ") for line in stream.splitlines() if line.startswith("data: ")]
-    assert [JobEvent.model_validate_json(each).index for each in data[:2]] == [0, 1]
+    assert [ItemEvent.model_validate_json(each).index for each in data[:2]] == [0, 1]
     assert JobStatus.model_validate_json(data[2]).state == "finished"
     assert "HTTPValidationError" not in json.dumps(document)

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from app.keys import add_key
+from app.api_keys import add_key
 from tests.serving import Server, serving
 
 
@@ -71,7 +71,7 @@ def test_one_picture_is_compared_rerouted_resaturated_and_downloaded(page: Page,
     before = page.get_attribute("#after", "src")
     page.locator("#candidates button").nth(1).click()
     expect(page.locator("#candidates button").nth(0)).to_have_attribute("aria-pressed", "false")
-    expect(page.locator("#reason")).to_contain_text("As you asked. Painted by: ")
+    expect(page.locator("#reason")).to_contain_text("As requested. Expert: ")
     assert page.get_attribute("#after", "src") != before
 
     page.locator("#saturation").fill("0.5")
@@ -79,10 +79,10 @@ def test_one_picture_is_compared_rerouted_resaturated_and_downloaded(page: Page,
     expect(page.locator("#after")).to_have_attribute("style", "")  # the server's own, after a pause
 
     with page.expect_response("**/v1/colorize?*routing=soft*"):
-        page.get_by_label("blend the likeliest").check()
+        page.get_by_label("blend experts").check()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    assert download.value.suggested_filename == "flower-colour.jpg"
+    assert download.value.suggested_filename == "flower-colorized.jpg"
     with Image.open(download.value.path()) as image:
         assert image.size == (200, 133)
         assert image.mode == "RGB"
@@ -93,12 +93,12 @@ def test_what_a_browser_cannot_show_is_shown_as_png_and_downloaded_as_it_is(page
     assert page.locator("#before").evaluate("image => image.naturalWidth") == 200
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    assert download.value.suggested_filename == "flower-colour.tiff"
+    assert download.value.suggested_filename == "flower-colorized.tiff"
 
 
 def test_a_broken_file_is_named_and_the_next_one_works(page: Page, scans: Path) -> None:
     page.set_input_files("#files", scans / "broken.jpg")
-    expect(page.locator("#status.error")).to_contain_text("cut off or damaged")
+    expect(page.locator("#status.error")).to_contain_text("truncated or damaged")
     expect(page.locator("#one")).to_be_hidden()
     open_one(page, scans / "cat.jpg")
     expect(page.locator("#status")).to_have_text("")
@@ -108,8 +108,8 @@ def test_many_pictures_become_a_grid_with_their_own_errors_and_one_zip(page: Pag
     page.set_input_files("#files", sorted(scans.iterdir()))
     expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
     expect(page.locator("#grid li.done")).to_have_count(6)
-    expect(page.locator("#grid li.failed .what")).to_contain_text("cut off or damaged")
-    expect(page.locator("#status")).to_have_text("6 of 7 pictures coloured, 1 failed.")
+    expect(page.locator("#grid li.failed .what")).to_contain_text("truncated or damaged")
+    expect(page.locator("#status")).to_have_text("6 of 7 pictures colorized, 1 failed.")
     expect(page.locator("#cancel")).to_be_hidden()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the zip").click()
@@ -151,7 +151,7 @@ def test_a_job_that_was_left_can_be_gone_back_to(page: Page, scans: Path, tmp_pa
     expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
     open_one(page, scans / "flower.jpg")
     expect(page.locator("#many")).to_be_hidden()
-    page.get_by_role("link", name="The earlier job goes on").click()
+    page.get_by_role("link", name="The earlier job is still running").click()
     expect(page.locator("#many-title")).to_have_text("60 of 60", timeout=30_000)
     expect(page.locator("#one")).to_be_hidden()
     expect(page.locator("#earlier")).to_be_hidden()
@@ -200,7 +200,7 @@ def test_the_whole_way_goes_by_keyboard(page: Page, scans: Path) -> None:
     assert page.input_value("#saturation") == "0"
     page.locator("#candidates button").nth(2).focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#reason")).to_contain_text("As you asked. Painted by: ")
+    expect(page.locator("#reason")).to_contain_text("As requested. Expert: ")
     assert page.evaluate("document.activeElement.parentElement.id") == "candidates"
 
 

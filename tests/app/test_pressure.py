@@ -16,9 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.engine import Engine
+from app.inference.engine import Engine
+from app.inference.idle_trim import IdleTrimmer
 from app.main import create_app
-from app.memory import Settling
 from app.settings import Settings
 from tests.serving import serving, wait_until
 
@@ -35,14 +35,14 @@ class Slow:
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.begun = threading.Event(), 0
-        paint = engine.ensemble.paint
+        paint = engine.ensemble.predict
 
         def slow(*arguments: object) -> object:
             self.begun += 1
             assert self.go.wait(30)
             return paint(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(engine.ensemble, "paint", slow)
+        monkeypatch.setattr(engine.ensemble, "predict", slow)
 
 
 def metric(client: TestClient, name: str) -> float:
@@ -56,15 +56,15 @@ def test_a_full_queue_refuses_at_once_and_takes_again_when_there_is_room(cat: by
         slow = Slow(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
         with ThreadPoolExecutor(3) as pool:
             inside = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(3)]
-            wait_until(lambda: metric(client, "chromaroute_requests_inside ") == 3)
+            wait_until(lambda: metric(client, "chromaroute_requests_in_flight ") == 3)
             refused = client.post("/v1/colorize", files={"file": cat})
-            assert (refused.status_code, refused.json()["type"]) == (503, "urn:chromaroute:problem:busy")
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:chromaroute:problem:overloaded")
             assert refused.headers["retry-after"] == "1"
             assert client.get("/livez").status_code == client.get("/v1/categories").status_code == 200
             slow.go.set()
             assert [future.result().status_code for future in inside] == [200] * 3
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
-        assert metric(client, 'chromaroute_refused_total{reason="busy"}') == 1
+        assert metric(client, 'chromaroute_refused_total{reason="overloaded"}') == 1
 
 
 def test_past_the_deadline_is_a_504_and_waiting_work_is_dropped(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,11 +73,14 @@ def test_past_the_deadline_is_a_504_and_waiting_work_is_dropped(cat: bytes, monk
         slow = Slow(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
         with ThreadPoolExecutor(6) as pool:
             late = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(6)]
-            wait_until(lambda: metric(client, 'chromaroute_refused_total{reason="late"}') == 6)
+            wait_until(lambda: metric(client, 'chromaroute_refused_total{reason="deadline"}') == 6)
             assert slow.begun == 1  # the one in the thread of the networks; the others were never begun
             slow.go.set()
             for future in late:
-                assert (future.result().status_code, future.result().json()["type"]) == (504, "urn:chromaroute:problem:late")
+                assert (future.result().status_code, future.result().json()["type"]) == (
+                    504,
+                    "urn:chromaroute:problem:deadline-exceeded",
+                )
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
         assert slow.begun == 2
 
@@ -93,8 +96,8 @@ def test_work_for_clients_that_left_is_dropped(cat: bytes, tmp_path: Path) -> No
             with socket.create_connection((host, int(port))) as client:
                 client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
                 time.sleep(0.05)
-        wait_until(lambda: 'refused_total{reason="gone"}' in httpx2.get(f"{server.address}/metrics").text)
-        wait_until(lambda: "chromaroute_requests_inside 0.0" in httpx2.get(f"{server.address}/metrics").text)
+        wait_until(lambda: 'refused_total{reason="disconnected"}' in httpx2.get(f"{server.address}/metrics").text)
+        wait_until(lambda: "chromaroute_requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
         text = httpx2.get(f"{server.address}/metrics").text
         encoded_pictures = [
             line for line in text.splitlines() if line.startswith('chromaroute_stage_seconds_count{stage="encode"}')
@@ -104,7 +107,7 @@ def test_work_for_clients_that_left_is_dropped(cat: bytes, tmp_path: Path) -> No
 
 def test_people_go_before_jobs(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a job waits its turn, single pictures overtake it: the background gives way while anybody is there."""
-    monkeypatch.setattr("app.engine.PATIENCE", 60)
+    monkeypatch.setattr("app.inference.engine.YIELD_SECONDS", 60)
 
     async def run() -> list[str]:
         engine = Engine(Settings(jobs=False), create_app(Settings(jobs=False)).state.metrics)
@@ -114,7 +117,7 @@ def test_people_go_before_jobs(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> N
             return cat
 
         async def one(name: str, background: bool) -> None:
-            from models.ensemble import Options
+            from models.options import Options
 
             await engine.colorize(read, Options(), background=background)
             done.append(name)
@@ -138,7 +141,7 @@ def test_sigterm_turns_ready_to_503_first_and_lets_answers_finish(cat: bytes, tm
     Image.open(io.BytesIO(cat)).resize((6000, 5000)).save(big, "PNG")
     with serving(tmp_path, drain=3) as server, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(httpx2.post, f"{server.address}/v1/colorize", files={"file": big.getvalue()}, timeout=60)
-        wait_until(lambda: "chromaroute_requests_inside 1.0" in httpx2.get(f"{server.address}/metrics").text)
+        wait_until(lambda: "chromaroute_requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: httpx2.get(f"{server.address}/readyz").status_code == 503)
         assert httpx2.get(f"{server.address}/readyz").json() == {"status": "draining"}
@@ -182,7 +185,7 @@ def test_a_batch_whose_upload_stops_is_ended_and_gives_its_place_back(cat: bytes
                 f"POST /v1/colorize/batch HTTP/1.1\r\nHost: {host}\r\nContent-Length: 999\r\n"
                 "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode()
             )
-            wait_until(lambda: "requests_inside 1.0" in httpx2.get(f"{server.address}/metrics").text)
+            wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
             full = httpx2.post(f"{server.address}/v1/colorize/batch", files={"files": cat})
             assert (full.status_code, full.headers["retry-after"]) == (503, "1")  # one in eight may bring many pictures
             assert httpx2.post(f"{server.address}/v1/colorize", files={"file": cat}).status_code == 200
@@ -204,18 +207,18 @@ def test_a_batch_whose_answer_is_not_taken_gives_its_place_back(cat: bytes, tmp_
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             head = f"POST /v1/colorize/batch HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
             silent.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
-            wait_until(lambda: "requests_inside 1.0" in httpx2.get(f"{server.address}/metrics").text)
-            wait_until(lambda: "requests_inside 0.0" in httpx2.get(f"{server.address}/metrics").text)
-            assert 'refused_total{reason="slow"} 1.0' in httpx2.get(f"{server.address}/metrics").text
+            wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
+            wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
+            assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
 
 
 def test_memory_is_given_back_once_after_the_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
-    monkeypatch.setattr("app.memory.IDLE", 0.2)
-    monkeypatch.setattr("app.memory._give_back", lambda: given.append(time.monotonic()))
+    monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.2)
+    monkeypatch.setattr("app.inference.idle_trim._trim", lambda: given.append(time.monotonic()))
 
     async def run() -> float:
-        settling = Settling()
+        settling = IdleTrimmer()
         for _ in range(5):
             settling.touch()
             await asyncio.sleep(0.05)
@@ -230,8 +233,8 @@ def test_memory_is_given_back_once_after_the_last_picture(monkeypatch: pytest.Mo
 
 def test_pictures_are_followed_by_giving_memory_back(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     given = threading.Event()
-    monkeypatch.setattr("app.memory.IDLE", 0.1)
-    monkeypatch.setattr("app.memory._give_back", given.set)
+    monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.1)
+    monkeypatch.setattr("app.inference.idle_trim._trim", given.set)
     with TestClient(create_app(Settings(jobs=False))) as client:
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
         assert given.wait(10)
@@ -247,8 +250,8 @@ def test_a_picture_that_is_not_taken_gives_its_place_back(tmp_path: Path) -> Non
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             head = f"POST /v1/colorize HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
             silent.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
-            wait_until(lambda: "requests_inside 1.0" in httpx2.get(f"{server.address}/metrics").text)
+            wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
             wait_until(lambda: 'stage_seconds_count{stage="encode"} 1.0' in httpx2.get(f"{server.address}/metrics").text)
-            assert "requests_inside 1.0" in httpx2.get(f"{server.address}/metrics").text  # the answer waits for its client
-            wait_until(lambda: "requests_inside 0.0" in httpx2.get(f"{server.address}/metrics").text)
-            assert 'refused_total{reason="slow"} 1.0' in httpx2.get(f"{server.address}/metrics").text
+            assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the answer waits for its client
+            wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
+            assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text

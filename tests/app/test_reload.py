@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.keys import add_key, revoke_key
+from app.api_keys import add_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
 from models.bundle import EVERYDAY
@@ -53,7 +53,7 @@ def test_a_new_bundle_is_swapped_in_under_requests_and_a_bad_one_is_refused(
         assert 'bundle="everyday@' not in client.get("/metrics").text
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ensemble, "paint", lambda *_: 1 / 0)
+            patch.setattr(Ensemble, "predict", lambda *_: 1 / 0)
             refused = client.post("/v1/bundle/reload")
             assert (refused.status_code, refused.json()["type"]) == (409, "urn:chromaroute:problem:bad-bundle")
             assert "cannot run" in refused.json()["detail"]
@@ -104,5 +104,5 @@ def test_an_expert_that_left_memory_and_changed_on_the_disk_is_a_503(folder: Pat
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
         (folder / "flower.safetensors").write_bytes(b"another")
         answer = client.post("/v1/colorize?category=flower", files={"file": cat})
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:chromaroute:problem:experts-changed")
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:chromaroute:problem:bundle-changed")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.main import create_app
 from app.settings import Settings
-from app.survey import Survey, SurveyError
+from app.survey.store import Survey, SurveyError
 from models.bundle import EVERYDAY
 from tests.serving import Server, serving
 from tests.workshop import run
@@ -166,7 +166,7 @@ def test_a_vote_counts_once(asking: TestClient) -> None:
     question = next(each for each in asked(asking)["questions"] if each["kind"] == "natural")
     assert [vote(asking, question["id"], question["pictures"][0]).status_code for _ in range(2)] == [204, 204]
     other = vote(asking, question["id"], question["pictures"][1])
-    assert (other.status_code, other.json()["type"]) == (409, "urn:chromaroute:problem:voted")
+    assert (other.status_code, other.json()["type"]) == (409, "urn:chromaroute:problem:already-voted")
     left = asked(asking)
     assert (left["total"], len(left["questions"])) == (8, 7)
     assert question["id"] not in [each["id"] for each in left["questions"]]
@@ -204,13 +204,13 @@ def test_what_is_no_vote_is_refused(asking: TestClient, body: dict[str, str], vo
 def test_a_script_cannot_vote_without_end_and_a_busy_file_is_said(
     asking: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.survey.WAIT", 0.1)
+    monkeypatch.setattr("app.survey.store.WAIT", 0.1)
     question = next(each for each in asked(asking)["questions"] if each["kind"] == "real")["id"]
     (votes,) = tmp_path.glob("surveys/*.sqlite")
     with closing(sqlite3.connect(votes)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert vote(asking, question, "real").json()["type"].endswith("busy")
-    monkeypatch.setattr("app.survey.VOTES_PER_MINUTE", 5)
+    monkeypatch.setattr("app.survey.store.VOTES_PER_MINUTE", 5)
     codes = [vote(asking, question, "real", f"{number:032x}").status_code for number in range(8)]
     assert codes[0] == 204
     assert codes[-1] == 503
@@ -245,7 +245,7 @@ def prefers(voter: int, shown: dict[str, str], kind: str) -> str:
         return next(name for name, candidate in shown.items() if candidate == liked)
     (candidate,) = shown.values()
     deceived = voter % 5 != 0 if candidate == "truth" else voter % 4 == 0
-    return "real" if deceived else "coloured"
+    return "real" if deceived else "colorized"
 
 
 def answer(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Counter[tuple[str, str]]:
@@ -261,7 +261,7 @@ def answer(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Coun
         choice = prefers(voter, shown, kind)
         said[shown[names[0]] if kind == "real" else shown[choice], choice if kind == "real" else kind] += 1
         if keyboard:
-            page.keyboard.press("rm"[["real", "coloured"].index(choice)] if kind == "real" else "abc"[names.index(choice)])
+            page.keyboard.press("rm"[["real", "colorized"].index(choice)] if kind == "real" else "abc"[names.index(choice)])
             page.keyboard.press("Enter")
         else:
             page.locator("#choices button").first.click()  # and then another mind
@@ -321,7 +321,7 @@ def test_twenty_people_vote_in_a_browser_and_their_tastes_come_out(
     assert found["natural"]["by_category"]["cat"]["candidates"]["everyday"]["votes"] == 14
     assert sum(found["natural"]["all"]["by_position"]) == 80
     for name, each in found["real"]["all"]["candidates"].items():
-        assert each["votes"] == said[name, "real"] + said[name, "coloured"]
+        assert each["votes"] == said[name, "real"] + said[name, "colorized"]
         assert each["called_real"][0] == pytest.approx(said[name, "real"] / each["votes"], abs=1e-4)
     printed = run("survey", "tally", survey, "--votes", votes, "--out", tmp_path / "tally.json")
     assert "160 votes of 20 people on 8 questions; 20 answered all" in printed

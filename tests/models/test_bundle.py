@@ -12,11 +12,12 @@ from PIL import Image
 from safetensors.torch import load, save
 
 from models.bundle import EVERYDAY, Bundle, load_bundle, verify_bundle
-from models.ensemble import Ensemble, Options
+from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError
+from models.expert_cache import ExpertCache, network_bytes
 from models.imaging import Picture
 from models.manifest import MANIFEST
-from models.residents import Residents, network_bytes
+from models.options import Options
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -51,7 +52,7 @@ def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundl
     assert sum(path.stat().st_size for path in EVERYDAY.iterdir()) <= 24 * 2**20
     assert len(bundle.manifest.categories) >= 12
     assert bundle.router.fallback == "general"
-    assert all(card.licence and card.data for card in bundle.manifest.cards().values())
+    assert all(card.license and card.data for card in bundle.manifest.cards().values())
 
 
 def test_serving_networks_are_frozen_float32(bundle: Bundle) -> None:
@@ -92,15 +93,15 @@ def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
 
 def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
     replace_general(copy, b"\x80\x04 a pickle")
-    with pytest.raises(CheckpointError, match="is no safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
         load_bundle(copy)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(colour="red"), "colour: Extra inputs"),
-        (lambda m: m["categories"].update(cat="nobody"), "experts that are not there: nobody"),
+        (lambda m: m.update(color="red"), "color: Extra inputs"),
+        (lambda m: m["categories"].update(cat="nobody"), "experts that do not exist: nobody"),
         (lambda m: m["router"].update(fallback="nowhere"), "fallback 'nowhere'"),
         (lambda m: m["router"].update(trunk="oak"), "the trunk 'oak'"),
         (lambda m: m["router"].update(threshold=2), "router.threshold"),
@@ -112,7 +113,7 @@ def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
         (lambda m: m["router"].update(family="imagenet", arguments={}), "reads the trunk vgg16 or vgg19"),
         (lambda m: m["experts"]["general"].update(working_size=32), "working size of expert general is 32, and its trunk"),
         (lambda m: m["experts"]["general"].update(working_size=100), "is 100: give a multiple of 32"),
-        (lambda m: m["categories"].pop("cat"), "nobody paints: cat"),
+        (lambda m: m["categories"].pop("cat"), "without an expert: cat"),
     ],
 )
 def test_a_manifest_that_cannot_be_followed_is_refused_with_the_reason(copy: Path, change: Change, message: str) -> None:
@@ -122,7 +123,7 @@ def test_a_manifest_that_cannot_be_followed_is_refused_with_the_reason(copy: Pat
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"no bundle in .*manifest.json"):
+    with pytest.raises(BundleError, match=r"is not a bundle: .*manifest.json"):
         load_bundle(tmp_path)
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(BundleError, match="not a valid manifest"):
@@ -134,12 +135,12 @@ def test_experts_over_the_budget_leave_and_come_back(copy: Path, photographs: di
     size = network_bytes(whole.experts["general"])
     small = load_bundle(copy, expert_bytes=2 * size)
     residents = small.experts
-    assert isinstance(residents, Residents)
+    assert isinstance(residents, ExpertCache)
     assert len(residents.loaded) == 2 < len(residents)
     picture = decode_picture(photographs["flower"])
     for category in ("flower", "road", "house", "flower"):
-        expected, _ = Ensemble(whole).paint(picture, Options(category=category))
-        actual, _ = Ensemble(small).paint(picture, Options(category=category))
+        expected, _ = Ensemble(whole).predict(picture, Options(category=category))
+        actual, _ = Ensemble(small).predict(picture, Options(category=category))
         assert torch.equal(actual, expected)
         assert residents.loaded[-1] == whole.manifest.categories[category]
         assert len(residents.loaded) <= 2

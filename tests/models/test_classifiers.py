@@ -3,7 +3,7 @@ import torch
 
 from models.classifiers import HeadClassifier, ImageNetClassifier, imagenet_mapping
 from models.router import Router
-from models.torchvision_parts import vgg
+from models.torchvision_compat import vgg
 from models.vgg import VggTrunk
 
 LABELS = vgg.VGG16_Weights.IMAGENET1K_V1.meta["categories"]
@@ -41,7 +41,7 @@ def test_the_mapping_covers_torchvisions_labels(mapping: str) -> None:
 
 
 def test_a_category_is_the_sum_of_its_labels_and_the_rest_is_unmapped(by_sum: ImageNetClassifier) -> None:
-    probabilities = by_sum.categorise(labels(pug=0.3, beagle=0.25, tabby=0.1, abacus=0.35))[0]
+    probabilities = by_sum.map_labels(labels(pug=0.3, beagle=0.25, tabby=0.1, abacus=0.35))[0]
     found = dict(zip(by_sum.categories, probabilities.tolist(), strict=False))
     assert found["dog"] == pytest.approx(0.55)
     assert found["cat"] == pytest.approx(0.1)
@@ -53,8 +53,8 @@ def test_paper_004s_rule_is_a_configuration() -> None:
     router = Router(classifier.categories, "person", 0.05)
     assert router.choices == ("animal", "person", "vehicle")
     many_small_animals = labels(pug=0.2, beagle=0.2, tabby=0.2, minivan=0.3)
-    assert router.route(classifier.categorise(many_small_animals)[0]).category == "vehicle"
-    nothing = router.route(classifier.categorise(labels(abacus=0.9, pug=0.049, minivan=0.02))[0])
+    assert router.route(classifier.map_labels(many_small_animals)[0]).category == "vehicle"
+    nothing = router.route(classifier.map_labels(labels(abacus=0.9, pug=0.049, minivan=0.02))[0])
     assert (nothing.category, nothing.fell_back, nothing.reason) == ("person", True, "below_threshold")
 
 

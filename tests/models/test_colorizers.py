@@ -38,13 +38,13 @@ def test_every_family_learns(family: str) -> None:
     colorizer = build(family).train()
     side = max(64, colorizer.stride)
     L, ab = torch.rand(4, 1, side, side) * 100, torch.tensor([20.0, -30.0]).view(1, 2, 1, 1)
-    optimiser = torch.optim.Adam(colorizer.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(colorizer.parameters(), 1e-3)
     losses = []
     for _ in range(6):
         loss = (colorizer(L) - ab).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
 
@@ -71,7 +71,7 @@ def test_a_tap_colorizer_paints_the_same_from_taps_as_from_lightness() -> None:
     expert = VggExpert(trunk).eval()
     L = torch.rand(1, 1, 64, 96) * 100
     with torch.inference_mode():
-        assert torch.equal(expert(L), expert.decode(trunk(L), L))
+        assert torch.equal(expert(L), expert.forward_from_taps(trunk(L), L))
 
 
 def test_saturation_and_read_out_are_part_of_an_expert() -> None:

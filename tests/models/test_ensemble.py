@@ -14,10 +14,12 @@ from PIL import Image
 from models.bundle import Bundle
 from models.colorizers.pix2pix import Pix2Pix
 from models.colorizers.strided_cnn import StridedCnn
-from models.ensemble import Ensemble, Options, colorize
+from models.ensemble import Ensemble
 from models.errors import OptionError
 from models.imaging import decode
 from models.manifest import ExpertCard
+from models.options import Options
+from models.pipeline import colorize
 from models.runtime import Precision, Runtime
 from training.evaluation.metrics import ciede2000
 
@@ -51,7 +53,7 @@ def test_the_promise_holds_for_any_pixels(rgb: np.ndarray, ensemble: Ensemble, e
     assert np.abs(np.array(painted.convert("L")).astype(int) - np.array(image.convert("L"))).max() <= 1
 
 
-def test_a_colour_picture_and_its_grey_copy_get_identical_bytes(
+def test_a_color_picture_and_its_gray_copy_get_identical_bytes(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     for picture in photographs.values():
@@ -59,23 +61,23 @@ def test_a_colour_picture_and_its_grey_copy_get_identical_bytes(
         assert first == colorize(encoded(picture.convert("L")), ensemble)[0]
 
 
-def test_a_picture_comes_back_in_colour(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_a_picture_comes_back_in_color(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     for name, picture in photographs.items():
         pixels = np.array(answer(encoded(picture.convert("L")), ensemble)).astype(int)
         assert (pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4, name
 
 
 def test_jpeg_to_jpeg_keeps_the_luma_plane(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
-    grey = photographs["cat"].convert("L")
-    content = colorize(encoded(grey, "JPEG", quality=90), ensemble, Options(quality=90))[0]
-    with Image.open(io.BytesIO(content)) as painted, Image.open(io.BytesIO(encoded(grey, "JPEG", quality=90))) as plain:
+    gray = photographs["cat"].convert("L")
+    content = colorize(encoded(gray, "JPEG", quality=90), ensemble, Options(quality=90))[0]
+    with Image.open(io.BytesIO(content)) as painted, Image.open(io.BytesIO(encoded(gray, "JPEG", quality=90))) as plain:
         painted.draft("L", painted.size)
         assert painted.format == "JPEG"
         # decoding and encoding once more is all that happens to it
         assert np.abs(np.array(painted).astype(int) - np.array(plain)).mean() < 0.5
 
 
-def test_alpha_is_kept_and_colour_under_it_too(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_alpha_is_kept_and_color_under_it_too(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     see_through = photographs["cat"].convert("RGBA")
     see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
     for format in ("png", "webp", "tiff"):
@@ -84,7 +86,7 @@ def test_alpha_is_kept_and_colour_under_it_too(photographs: dict[str, Image.Imag
         assert np.array_equal(np.array(painted.getchannel("A")), np.array(see_through.getchannel("A")))
 
 
-def test_every_format_says_that_a_machine_made_its_colour(
+def test_every_format_says_that_a_machine_made_its_color(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     for format in ("jpeg", "png", "webp", "tiff"):
@@ -97,7 +99,7 @@ def test_every_format_says_that_a_machine_made_its_colour(
         assert f'Category="{decision.category}"' in xmp
 
 
-def test_saturation_zero_is_grey_and_more_is_more(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_saturation_zero_is_gray_and_more_is_more(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     content = encoded(photographs["flower"])
     spread = []
     for saturation in (0.0, 1.0, 1.6):
@@ -112,7 +114,7 @@ def test_a_bigger_scan_is_seen_at_the_same_working_size(
 ) -> None:
     small = photographs["person"]
     big = small.resize((small.width * 4, small.height * 4), Image.Resampling.BICUBIC)
-    answers = [ensemble.paint(decode(encoded(image.convert("L")))) for image in (small, big)]
+    answers = [ensemble.predict(decode(encoded(image.convert("L")))) for image in (small, big)]
     assert answers[0][1].working_size == answers[1][1].working_size
     assert answers[0][1].category == answers[1][1].category
     assert (answers[0][0] - answers[1][0]).abs().mean() < 3
@@ -124,23 +126,25 @@ def test_the_decision_record_says_why(photographs: dict[str, Image.Image], encod
     assert len(auto.top) == 5
     assert auto.top[0].probability >= auto.top[1].probability
     assert auto.bundle == ensemble.bundle.label
-    asked = ensemble.paint(picture, Options(category="food"))[1]
+    asked = ensemble.predict(picture, Options(category="food"))[1]
     assert (asked.category, asked.reason, asked.fell_back) == ("food", "requested", False)
     unsure = ensemble.route(picture, Options(threshold=1.0))
     assert unsure.fell_back
     assert unsure.reason in ("below_threshold", "unmapped")
     assert unsure.category == "general"
-    assert set(asked.timings_ms) == {"route", "paint"}
+    assert set(asked.timings_ms) == {"route", "predict"}
 
 
 def test_soft_routing_paints_the_weighted_mean_of_its_experts(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     picture = decode(encoded(photographs["city"]))
-    soft, decision = ensemble.paint(picture, Options(soft=True))
+    soft, decision = ensemble.predict(picture, Options(routing="soft"))
     assert sum(share.weight for share in decision.experts) == pytest.approx(1.0)
     by_expert = {expert: category for category, expert in reversed(ensemble.bundle.manifest.categories.items())}
-    expected = sum(share.weight * ensemble.paint(picture, Options(category=by_expert[share.name]))[0] for share in decision.experts)
+    expected = sum(
+        share.weight * ensemble.predict(picture, Options(category=by_expert[share.name]))[0] for share in decision.experts
+    )
     assert torch.allclose(soft, expected, atol=1e-3)
 
 
@@ -151,7 +155,7 @@ def test_the_trunk_is_passed_once_for_route_and_paint(
     for trunk in ensemble.bundle.trunks.values():
         forward = trunk.forward
         monkeypatch.setattr(trunk, "forward", lambda L, forward=forward: passes.append(1) or forward(L))
-    ensemble.paint(decode(encoded(photographs["city"])), Options(soft=True))
+    ensemble.predict(decode(encoded(photographs["city"])), Options(routing="soft"))
     assert len(passes) == 1
 
 
@@ -200,11 +204,11 @@ def test_a_runtime_refuses_what_it_does_not_have() -> None:
 
 @pytest.mark.parametrize("precision", [name for name in get_args(Precision) if name != "float32"])
 @pytest.mark.parametrize("name", ["person", "cat", "food", "flower", "city"])
-def test_every_precision_gives_the_same_colours(
+def test_every_precision_gives_the_same_colors(
     name: str, precision: Precision, photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle, ensemble: Ensemble
 ) -> None:
     content = encoded(photographs[name].convert("L"))
     exact = answer(content, ensemble, format="png")
     other = answer(content, Ensemble(bundle, Runtime(precision=precision)), format="png")
-    assert np.array(exact).std(axis=2).mean() > 3  # both are in colour
+    assert np.array(exact).std(axis=2).mean() > 3  # both are in color
     assert ciede2000(np.array(other), np.array(exact)) < 1  # a difference that can hardly be seen

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from models.lab import lab_to_srgb, lightness_to_luma, luma, luma_to_lightness, srgb_to_lab
+from models.lab import lab_to_srgb, lightness_to_luma, luma_to_lightness, rgb_to_luma, srgb_to_lab
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -21,22 +21,22 @@ def test_lab_and_back_is_the_same_picture(photographs: dict[str, Image.Image]) -
     assert (lab_to_srgb(srgb_to_lab(rgb)) - rgb).abs().max() < 1e-4
 
 
-def test_luma_is_pillows_grey(photographs: dict[str, Image.Image]) -> None:
+def test_luma_is_pillows_gray(photographs: dict[str, Image.Image]) -> None:
     picture = photographs["city"]
-    levels = (luma(as_tensor(picture))[0, 0] * 255).round().numpy()
+    levels = (rgb_to_luma(as_tensor(picture))[0, 0] * 255).round().numpy()
     assert np.abs(levels - np.array(picture.convert("L"))).max() <= 1
 
 
-def test_lightness_of_grey_is_that_of_lab_and_invertible() -> None:
-    grey = torch.linspace(0, 1, 256)
-    L = luma_to_lightness(grey)
-    lab = srgb_to_lab(grey.view(1, 1, 1, -1).expand(1, 3, 1, 256))
+def test_lightness_of_gray_is_that_of_lab_and_invertible() -> None:
+    gray = torch.linspace(0, 1, 256)
+    L = luma_to_lightness(gray)
+    lab = srgb_to_lab(gray.view(1, 1, 1, -1).expand(1, 3, 1, 256))
     assert (L - lab[0, 0, 0]).abs().max() < 1e-3
     assert lab[0, 1:].abs().max() < 0.05
-    assert (lightness_to_luma(L) - grey).abs().max() < 1e-5
+    assert (lightness_to_luma(L) - gray).abs().max() < 1e-5
 
 
-def test_colours_outside_srgb_are_clipped_into_it() -> None:
+def test_colors_outside_srgb_are_clipped_into_it() -> None:
     loud = torch.tensor([50.0, 120.0, -120.0]).view(1, 3, 1, 1)
     rgb = lab_to_srgb(loud)
     assert float(rgb.min()) >= 0

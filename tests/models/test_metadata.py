@@ -12,10 +12,12 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from models.ensemble import Ensemble, Options, colorize
+from models.ensemble import Ensemble
 from models.errors import OptionError
 from models.imaging import decode
-from models.metadata import marked, read_metadata
+from models.metadata import read_metadata, with_provenance
+from models.options import Options
+from models.pipeline import colorize
 
 Encode = Callable[..., bytes]
 
@@ -115,7 +117,7 @@ def test_captions_comments_and_texts_stay_in_their_own_format(
 
 def test_damaged_or_hostile_metadata_is_left_out(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     for xmp in (b"<x", b'<!DOCTYPE a [<!ENTITY b "c">]><x:xmpmeta xmlns:x="adobe:ns:meta/">&b;</x:xmpmeta>', PACKET * 400):
-        packet = marked(xmp, "mine@0", 'rock & "roll" <3', "{}")
+        packet = with_provenance(xmp, "mine@0", 'rock & "roll" <3', "{}")
         values = [value for element in ElementTree.fromstring(packet).iter() for value in element.attrib.values()]
         assert 'rock & "roll" <3' in values
         assert len(packet) < 60_000
@@ -127,26 +129,26 @@ def test_damaged_or_hostile_metadata_is_left_out(photographs: dict[str, Image.Im
 
 @pytest.mark.parametrize("source", ["PNG", "TIFF"])
 @pytest.mark.parametrize("written", ["png", "tiff"])
-def test_grey_of_16_bits_comes_back_as_rgb_of_16_bits(
+def test_gray_of_16_bits_comes_back_as_rgb_of_16_bits(
     source: str, written: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
-    grey = np.asarray(photographs["flower"].convert("L")).astype(np.uint16) * 257
-    grey[:, ::3] += 100  # levels that 8 bits do not hold
-    answer, format, _ = colorize(encoded(Image.fromarray(grey), source, dpi=(600, 600)), ensemble, Options(format=written))
+    gray = np.asarray(photographs["flower"].convert("L")).astype(np.uint16) * 257
+    gray[:, ::3] += 100  # levels that 8 bits do not hold
+    answer, format, _ = colorize(encoded(Image.fromarray(gray), source, dpi=(600, 600)), ensemble, Options(format=written))
     assert format == written
     rgb = sixteen(answer, written).astype(np.int64)
-    assert rgb.shape == (*grey.shape, 3)
+    assert rgb.shape == (*gray.shape, 3)
     luma = (rgb @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
-    assert np.abs(luma - grey).max() <= 1
+    assert np.abs(luma - gray).max() <= 1
     assert np.ptp(rgb, axis=2).max() > 2_000
     with Image.open(io.BytesIO(answer)) as image:
-        assert np.abs(np.array(image.convert("RGB").convert("L")).astype(int) - np.round(grey / 257)).max() <= 1
+        assert np.abs(np.array(image.convert("RGB").convert("L")).astype(int) - np.round(gray / 257)).max() <= 1
         assert round(image.info["dpi"][0]) == 600
 
 
-def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of grey with a gamma: the smallest that there is."""
-    text = b"desc\0\0\0\0\0\0\0\x05grey\0" + bytes(82)
+def gray_profile(gamma: float) -> bytes:
+    """An ICC profile of gray with a gamma: the smallest that there is."""
+    text = b"desc\0\0\0\0\0\0\0\x05gray\0" + bytes(82)
     white = b"XYZ \0\0\0\0" + struct.pack(">3l", 63190, 65536, 54061)
     curve = b"curv\0\0\0\0" + struct.pack(">LH", 1, round(gamma * 256)) + bytes(2)
     place, table, body = 128 + 4 + 3 * 12, b"", b""
@@ -160,11 +162,11 @@ def grey_profile(gamma: float) -> bytes:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_profile_of_grey_is_followed_at_every_depth(depth: int, encoded: Encode) -> None:
+def test_a_profile_of_gray_is_followed_at_every_depth(depth: int, encoded: Encode) -> None:
     ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
     image = Image.fromarray(ramp if depth == 16 else (ramp >> 8).astype(np.uint8))
     plain = decode(encoded(image, "TIFF")).luma.astype(int)
-    linear = decode(encoded(image, "TIFF", icc_profile=grey_profile(1.0))).luma.astype(int)
+    linear = decode(encoded(image, "TIFF", icc_profile=gray_profile(1.0))).luma.astype(int)
     assert abs(linear[16, 0] - 137) <= 1  # a quarter of the light, as sRGB has it
     assert np.abs(linear - plain).max() > 50
     assert (linear[[0, -1], [0, -1]] == [0, 255]).all()
@@ -196,7 +198,7 @@ def sixteen(content: bytes, format: str) -> np.ndarray:
         b"\xff\xfe\x00",
     ],
 )
-def test_no_packet_keeps_a_picture_from_being_coloured(
+def test_no_packet_keeps_a_picture_from_being_colorized(
     xmp: bytes, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     answer, _, _ = colorize(encoded(photographs["cat"], "JPEG", xmp=xmp[:60_000]), ensemble)
@@ -205,7 +207,7 @@ def test_no_packet_keeps_a_picture_from_being_coloured(
 
 def test_equal_packets_are_equal_in_every_thread() -> None:
     with ThreadPoolExecutor(4) as pool:
-        packets = set(pool.map(lambda _: marked(PACKET, "mine@0", "cat", "{}"), range(2000)))
+        packets = set(pool.map(lambda _: with_provenance(PACKET, "mine@0", "cat", "{}"), range(2000)))
     assert len(packets) == 1
 
 
@@ -217,9 +219,9 @@ def test_a_resolution_that_no_file_holds_is_left_out(
         image.info["dpi"] = dpi
         assert read_metadata(image, None).dpi is None
     tags = {282: TiffImagePlugin.IFDRational(300, 0), 283: TiffImagePlugin.IFDRational(300, 0), 296: 2}
-    grey = Image.fromarray(np.full((8, 8), 300, np.uint16))
+    gray = Image.fromarray(np.full((8, 8), 300, np.uint16))
     for written in ("png", "tiff", "jpeg", "webp"):
-        assert colorize(encoded(grey, "TIFF", tiffinfo=tags), ensemble, Options(format=written))[1] == written
+        assert colorize(encoded(gray, "TIFF", tiffinfo=tags), ensemble, Options(format=written))[1] == written
 
 
 def test_a_position_in_anybodys_vocabulary_is_a_position(
@@ -234,10 +236,10 @@ def test_a_position_in_anybodys_vocabulary_is_a_position(
 
 
 @pytest.mark.parametrize("written", ["png", "tiff"])
-def test_the_transparent_level_of_deep_grey_stays_transparent(written: str, encoded: Encode, ensemble: Ensemble) -> None:
-    grey = np.full((40, 50), 30_000, np.uint16)
-    grey[:10] = 7
-    answer, _, _ = colorize(encoded(Image.fromarray(grey), "PNG", transparency=7), ensemble, Options(format=written))
+def test_the_transparent_level_of_deep_gray_stays_transparent(written: str, encoded: Encode, ensemble: Ensemble) -> None:
+    gray = np.full((40, 50), 30_000, np.uint16)
+    gray[:10] = 7
+    answer, _, _ = colorize(encoded(Image.fromarray(gray), "PNG", transparency=7), ensemble, Options(format=written))
     with Image.open(io.BytesIO(answer)) as image:
         alpha = np.array(image.convert("RGBA").getchannel("A"))
     assert (alpha[:10] == 0).all()

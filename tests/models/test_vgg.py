@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.torchvision_parts import vgg
+from models.torchvision_compat import vgg
 from models.vgg import TRUNKS, VggTrunk
 
 

@@ -57,7 +57,7 @@ class StandIn:
 
 @pytest.fixture
 def web(photographs: dict[str, Image.Image]) -> Iterator[StandIn]:
-    """Ten crops of photographs; one of them in two sizes, one twice, one grey, one tiny, one broken, one gone."""
+    """Ten crops of photographs; one of them in two sizes, one twice, one gray, one tiny, one broken, one gone."""
     stand_in = StandIn()
     squares = [picture.resize((600, 300)) for picture in photographs.values()]
     crops = [jpeg(picture.crop((left, 0, left + 300, 280))) for picture in squares for left in (0, 300)]
@@ -66,7 +66,7 @@ def web(photographs: dict[str, Image.Image]) -> Iterator[StandIn]:
     stand_in.files |= {
         "/photo/twice.jpg": crops[1],
         "/photo/larger.jpg": jpeg(first.resize((600, 560)), 70),
-        "/photo/grey.jpg": jpeg(first.convert("L")),
+        "/photo/gray.jpg": jpeg(first.convert("L")),
         "/photo/tiny.jpg": jpeg(first.resize((90, 90))),
         "/photo/broken.jpg": crops[2][:2000],
         "/photo/page.jpg": b"<html>not here any more</html>",
@@ -98,7 +98,7 @@ def web(photographs: dict[str, Image.Image]) -> Iterator[StandIn]:
     server.server_close()
 
 
-BAD = ["grey", "tiny", "broken", "page", "gone", "larger", "twice"]
+BAD = ["gray", "tiny", "broken", "page", "gone", "larger", "twice"]
 
 
 def openverse_page(web: StandIn, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def test_bad_pictures_are_replaced_until_there_are_enough(web: StandIn, client: 
     list(collect([("city", "skyline")], 8, tmp_path, source, client))
     kept = rows(tmp_path / "collected.csv")
     assert [row["id"] for row in kept] == [f"id-{index}" for index in range(8)]
-    assert {(row["author"], row["licence"]) for row in kept} == {("Ada", "by 4.0")}
+    assert {(row["author"], row["license"]) for row in kept} == {("Ada", "by 4.0")}
     assert kept[0]["page"] == "https://example.org/0"
     assert len(list((tmp_path / "city").glob("*.jpg"))) == 8
     reasons = {row["id"].removeprefix("id-"): row["reason"] for row in rows(tmp_path / "rejected.csv")}
     assert set(reasons) == set(BAD)
     assert {reasons[name] for name in ("larger", "twice")} == {"duplicated"}
-    assert (reasons["grey"], reasons["tiny"], reasons["broken"], reasons["page"]) == ("grey", "tiny", "unreadable", "unreadable")
+    assert (reasons["gray"], reasons["tiny"], reasons["broken"], reasons["page"]) == ("gray", "tiny", "unreadable", "unreadable")
     assert "404" in reasons["gone"]
     assert len(prepare(tmp_path).entries) == 8
 
@@ -272,7 +272,7 @@ def test_wikimedia_commons_is_paged_and_its_authors_are_plain_text(web: StandIn,
     web.answers["/w/api.php"] = answer
     first, second = wikimedia(f"{web.address}/w/api.php")(client, "harbour")
     assert (first.id, second.id) == ("1", "2")
-    assert (first.author, first.licence, first.page) == ("Grace Hopper", "CC BY-SA 4.0", "http://x/File:1")
+    assert (first.author, first.license, first.page) == ("Grace Hopper", "CC BY-SA 4.0", "http://x/File:1")
 
 
 def test_unsplash_wants_a_key_and_is_told_of_what_was_kept(web: StandIn, client: Polite, tmp_path: Path) -> None:

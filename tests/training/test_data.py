@@ -44,13 +44,13 @@ def test_what_cannot_be_trained_on_is_set_aside_and_counted(category_folders: Pa
     picture = folder / "cat" / "00.png"
     shutil.copy(picture, folder / "cat" / "copy.png")
     (folder / "cat" / "cut.png").write_bytes(picture.read_bytes()[:500])
-    Image.open(picture).convert("L").save(folder / "cat" / "grey.png")
+    Image.open(picture).convert("L").save(folder / "cat" / "gray.png")
     Image.open(picture).resize((20, 20)).save(folder / "cat" / "tiny.png")
     prepared = prepare(folder)
     assert {reason: [Path(path).name for path in paths] for reason, paths in prepared.set_aside.items()} == {
-        "duplicated": ["copy.png"], "unreadable": ["cut.png"], "grey": ["grey.png"], "tiny": ["tiny.png"],
+        "duplicated": ["copy.png"], "unreadable": ["cut.png"], "gray": ["gray.png"], "tiny": ["tiny.png"],
     }  # fmt: skip
-    assert "set aside, grey: 1" in prepared.summary()
+    assert "set aside, gray: 1" in prepared.summary()
     with pytest.raises(DataError, match="no split 'tset': give one of train, val, test"):
         prepare(folder, split="tset")
 
@@ -107,11 +107,11 @@ def test_a_limit_takes_from_every_category_in_turn(category_folders: Path) -> No
     assert sorted(entry.category for entry in chosen) == sorted(["cat", "food", "flower", "general"] * 2)
 
 
-def test_packed_lightness_is_that_of_the_grey_that_serving_sees(photographs: dict[str, Image.Image], encoded) -> None:  # type: ignore[no-untyped-def]
+def test_packed_lightness_is_that_of_the_gray_that_serving_sees(photographs: dict[str, Image.Image], encoded) -> None:  # type: ignore[no-untyped-def]
     square = photographs["person"].crop((0, 0, 160, 160))
     packed = lab_bytes(encoded(square), 160)
-    grey = torch.from_numpy(np.array(square.convert("L"))).float() / 255
-    assert np.abs(packed[0] / 2.55 - luma_to_lightness(grey).numpy()).max() < 0.8
+    gray = torch.from_numpy(np.array(square.convert("L"))).float() / 255
+    assert np.abs(packed[0] / 2.55 - luma_to_lightness(gray).numpy()).max() < 0.8
 
 
 def test_packs_are_made_once_and_ordered_by_content(category_folders: Path, tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from PIL import Image
 
 from models.bundle import EVERYDAY
 from models.colorizers import Colorizer
-from models.ensemble import Ensemble, Options
+from models.ensemble import Ensemble
 from models.errors import CheckpointError
 from models.imaging import Picture
+from models.options import Options
 from models.runtime import Runtime
-from models.torchvision_parts import AlexNet_Weights, get_model
+from models.torchvision_compat import AlexNet_Weights, get_model
 from tests.workshop import run
 from training.commands.bundles import _command
 from training.data.manifest import DataError, Entry, digest, read_manifest, read_pictures, write_manifest
@@ -42,7 +43,7 @@ CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]', 
 
 @pytest.fixture(scope="module")
 def judge(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that names coloured crops; beside it one that names grey ones."""
+    """A run that names colorized crops; beside it one that names gray ones."""
     runs = tmp_path_factory.mktemp("runs")
     changes = [part for change in CHANGES for part in ("--set", change)]
     for recipe in ("li-judge", "li-classifier"):
@@ -52,7 +53,7 @@ def judge(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vivid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle like the embedded one, far too loud and in the opposite colours."""
+    """A bundle like the embedded one, far too loud and in the opposite colors."""
     folder = tmp_path_factory.mktemp("bundles") / "vivid"
     shutil.copytree(EVERYDAY, folder)
     content = json.loads((folder / "manifest.json").read_text())
@@ -90,14 +91,14 @@ def test_ways_are_what_they_are_called(found: Evaluation, entries: list[Entry], 
     assert (errors["best"] <= np.minimum.reduce([errors[way] for way in ("routed", "general", "oracle", "forced")]) + 1e-9).all()
     assert (errors["worst"] >= np.maximum.reduce([errors[way] for way in ("routed", "general", "oracle", "forced")]) - 1e-9).all()
     assert (errors["truth"] == 0).all()
-    assert found.scored.values["grey"]["colourfulness"].max() < 1e-3
+    assert found.scored.values["gray"]["colorfulness"].max() < 1e-3
     by_name = dict(zip(found.names, range(len(found.names)), strict=True))
     for entry, content in read_pictures(entries[:3]):
         rgb = decode_rgb(content)
         picture = Picture(np.array(Image.fromarray(rgb).convert("L")), None, "PNG")
-        for way, options in (("routed", Options()), ("soft", Options(soft=True)), ("general", Options(category="general")),
+        for way, options in (("routed", Options()), ("soft", Options(routing="soft")), ("general", Options(category="general")),
                              ("oracle", Options(category=entry.category))):  # fmt: skip
-            served = joined(picture, ensemble.paint(picture, options)[0])
+            served = joined(picture, ensemble.predict(picture, options)[0])
             assert errors[way][by_name[entry.name]] == pytest.approx(ciede2000(served, rgb), abs=1e-4), way
 
 
@@ -106,8 +107,8 @@ def test_a_worse_bundle_is_found_out_and_equal_ways_have_no_difference(found: Ev
     value, low, high = told["against"]["vivid: routed"]["routed"]
     assert 0 < low < value < high
     assert told["against"]["routed"]["vivid: routed"] == pytest.approx([-value, -high, -low], abs=1e-4)
-    assert told["differences"]["vivid: routed - grey"][1] > 0
-    assert told["ways"]["vivid: routed"]["colourfulness_ratio"][0] > 1.5 * told["ways"]["routed"]["colourfulness_ratio"][0]
+    assert told["differences"]["vivid: routed - gray"][1] > 0
+    assert told["ways"]["vivid: routed"]["colorfulness_ratio"][0] > 1.5 * told["ways"]["routed"]["colorfulness_ratio"][0]
     assert plain(found.scored.difference("routed", "routed")) == [0, 0, 0]
     conclusions = next(block for block in blocks({**told, "namers": {}, "made": {}}, []) if isinstance(block, Points)).items
     assert any(line.startswith("Is vivid closer to the truth than this bundle? No. ΔE00 +") for line in conclusions)
@@ -132,8 +133,8 @@ def test_routing_is_counted_from_the_served_probabilities(found: Evaluation, ent
 def test_the_judge_sees_every_candidate_and_says_what_it_learned_from(found: Evaluation) -> None:
     semantic = numbers(found)["semantic"]
     ways = semantic["ways"]
-    assert {"grey", "routed", "vivid: routed", "routed, T = 1", "routed, T = 0.38", "truth"} <= set(ways)
-    assert ways["grey"]["gain"] == [0, 0, 0]
+    assert {"gray", "routed", "vivid: routed", "routed, T = 1", "routed, T = 0.38", "truth"} <= set(ways)
+    assert ways["gray"]["gain"] == [0, 0, 0]
     assert sum(row.get("best", 0) for row in ways.values()) >= semantic["pictures"] == 16
     assert set(semantic["by_class"]) == {"cat", "food", "flower", "general"}
     assert semantic["judge_sets"] == ["photographs"]
@@ -141,7 +142,7 @@ def test_the_judge_sees_every_candidate_and_says_what_it_learned_from(found: Eva
     assert semantic["painters"]["routed"] == {"trained_on": None, "shared_with_judge": None}  # by another manifest
 
 
-def test_shared_training_pictures_are_recognised_by_the_digest(manifest: Path) -> None:
+def test_shared_training_pictures_are_recognized_by_the_digest(manifest: Path) -> None:
     entries = read_manifest(manifest)
     for sets in (("photographs",), ("tiny",), ("photographs", "tiny")):
         data = digest([entry for entry in entries if entry.split == "train" and entry.set in sets])
@@ -173,10 +174,10 @@ def test_the_report_is_whole_and_stands_alone(report: Path) -> None:
     assert mean == pytest.approx(told["ways"]["routed"]["delta_e"][0], abs=1e-3)
     for heading in (
         "# everyday@",
-        "## Colour",
+        "## Color",
         "## Routing",
         "## Semantic score",
-        "## Distribution of colours",
+        "## Distribution of colors",
         "## How it was measured",
     ):
         assert heading in text
@@ -196,7 +197,7 @@ def test_a_report_replaces_a_report_and_nothing_else(report: Path, manifest: Pat
     assert not (tmp_path / "box" / "plots" / "semantic.png").exists()
 
 
-def test_pictures_of_categories_that_the_bundle_lacks_count_for_the_colours_alone(manifest: Path, tmp_path: Path) -> None:
+def test_pictures_of_categories_that_the_bundle_lacks_count_for_the_colors_alone(manifest: Path, tmp_path: Path) -> None:
     names = {"cat": "ship", "food": "frog"}
     entries = [replace(entry, category=names.get(entry.category, entry.category)) for entry in read_manifest(manifest)]
     write_manifest(entries, tmp_path / "manifest.csv")
@@ -224,7 +225,7 @@ def test_judges_and_namers_that_are_of_no_use_are_refused_before_anything_is_pai
         (("--judge", f"resnet18={tmp_path / 'weights.pth'}"), CheckpointError, "cannot be used"),
         (("--judge", "palette=weights.pth"), CheckpointError, "give a classifier of torchvision"),
         (("--judge", judge, "--data", tmp_path / "ships.csv"), DataError, "none of the pictures is of these"),
-        (("--namer", judge), CheckpointError, "does not name grey pictures"),
+        (("--namer", judge), CheckpointError, "does not name gray pictures"),
         (("--pictures", tmp_path), DataError, "has no pictures to show"),
         (("--against", EVERYDAY), DataError, "given twice"),
     ):
@@ -248,15 +249,15 @@ def test_one_picture_is_reported_without_differences(manifest: Path, judge: Path
     json.loads((tmp_path / "box" / "report.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
 
 
-def test_pictures_without_colour_and_names_with_bars_do_not_break_the_report(manifest: Path, tmp_path: Path) -> None:
-    greys, entries = tmp_path / "greys", [entry for entry in read_manifest(manifest) if entry.split == "test"][:3]
-    (greys / "old").mkdir(parents=True)
+def test_pictures_without_color_and_names_with_bars_do_not_break_the_report(manifest: Path, tmp_path: Path) -> None:
+    grays, entries = tmp_path / "grays", [entry for entry in read_manifest(manifest) if entry.split == "test"][:3]
+    (grays / "old").mkdir(parents=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 50), dtype=np.uint8)).convert("RGB").save(
-        greys / "old" / "a.png"
+        grays / "old" / "a.png"
     )
-    content = (greys / "old" / "a.png").read_bytes()
-    grey = replace(entries[0], path=str(greys / "old" / "a.png"), category="old|new", sha256=hashlib.sha256(content).hexdigest())
-    write_manifest([*entries, grey], tmp_path / "manifest.csv")
+    content = (grays / "old" / "a.png").read_bytes()
+    gray = replace(entries[0], path=str(grays / "old" / "a.png"), category="old|new", sha256=hashlib.sha256(content).hexdigest())
+    write_manifest([*entries, gray], tmp_path / "manifest.csv")
     run("evaluate", EVERYDAY, "--data", tmp_path / "manifest.csv", "--out", tmp_path / "box")
     text = (tmp_path / "box" / "report.md").read_text()
     assert r"| old\|new | 1 |" in text
@@ -325,8 +326,8 @@ def test_the_embedded_bundle_may_be_the_base_of_another(manifest: Path, ensemble
         torch.testing.assert_close(base.trunk(L)[32], served(L)[32])
         general = base.general(128)
         vivid = replace_read_out(general.network, ensemble.bundle.experts["general"])
-        colours = vivid.decode(base.trunk(L), L), ensemble.bundle.experts["general"].decode(served(L), L)
-        torch.testing.assert_close(*colours, rtol=1e-3, atol=1e-3)
+        colors = vivid.decode(base.trunk(L), L), ensemble.bundle.experts["general"].decode(served(L), L)
+        torch.testing.assert_close(*colors, rtol=1e-3, atol=1e-3)
 
 
 def replace_read_out(network: Colorizer, served: Colorizer) -> Colorizer:

@@ -28,11 +28,11 @@ def test_psnr_of_a_known_error() -> None:
     assert float(metrics.psnr(truth, truth)) == 60
 
 
-def test_colourfulness_is_zero_for_grey_and_grows_with_saturation(photographs: dict[str, Image.Image]) -> None:
+def test_colorfulness_is_zero_for_gray_and_grows_with_saturation(photographs: dict[str, Image.Image]) -> None:
     picture = as_tensor(photographs["flower"])
-    grey = metrics.grey(picture)
-    half = (picture + grey) / 2
-    values = [float(metrics.colourfulness(each)) for each in (grey, half, picture)]
+    gray = metrics.gray(picture)
+    half = (picture + gray) / 2
+    values = [float(metrics.colorfulness(each)) for each in (gray, half, picture)]
     assert values[0] == pytest.approx(0, abs=1e-3)
     assert values[0] < values[1] < values[2]
 
@@ -82,7 +82,7 @@ def test_delta_e00_is_that_of_the_34_pairs_of_sharma() -> None:
     np.testing.assert_allclose(found, pairs[:, 6], atol=6e-5)
 
 
-def test_the_truth_scores_best_and_colour_that_bleeds_is_told_from_colour_that_is_faint(
+def test_the_truth_scores_best_and_color_that_bleeds_is_told_from_color_that_is_faint(
     photographs: dict[str, Image.Image],
 ) -> None:
     rgb = np.array(photographs["food"])
@@ -95,12 +95,12 @@ def test_the_truth_scores_best_and_colour_that_bleeds_is_told_from_colour_that_i
         faded = [Image.fromarray((128 + strength * (np.array(band, float) - 128)).round().astype(np.uint8)) for band in softened]
         return metrics.scores(np.array(Image.merge("YCbCr", (bands[0], *faded)).convert("RGB")), truth)
 
-    best, grey = metrics.scores(rgb, truth), metrics.scores(np.array(luma.convert("RGB")), truth)
+    best, gray = metrics.scores(rgb, truth), metrics.scores(np.array(luma.convert("RGB")), truth)
     assert (best["delta_e"], best["ab_mae"], best["ab_auc"], best["psnr"]) == (0, 0, 1, 60)
     assert best["ssim"] == pytest.approx(1)
     assert best["edge_near"] == best["edge_far"] == pytest.approx(1)
-    assert grey["edge_near"] == pytest.approx(0, abs=0.01)
-    assert grey["ab_auc"] < painted(1, 4)["ab_auc"] < best["ab_auc"]
+    assert gray["edge_near"] == pytest.approx(0, abs=0.01)
+    assert gray["ab_auc"] < painted(1, 4)["ab_auc"] < best["ab_auc"]
     faint, bleeding = painted(0.5, 0), painted(1, 2)
     assert 1 - faint["edge_near"] / faint["edge_far"] < 0.1 < 0.3 < 1 - bleeding["edge_near"] / bleeding["edge_far"]
     assert "ssim" not in metrics.scores(rgb[:8, :8], metrics.Truth(rgb[:8, :8]))
@@ -179,7 +179,7 @@ def test_the_frechet_distance_of_two_normal_samples_is_the_known_one() -> None:
     assert frechet_distance(first, wide) == pytest.approx(12, abs=0.3)  # (3 - 1)^2 for each
 
 
-def test_distributions_of_colour_are_equal_or_share_nothing_or_lie_between() -> None:
+def test_distributions_of_color_are_equal_or_share_nothing_or_lie_between() -> None:
     one, other = np.array([4, 4, 0, 0]), np.array([0, 0, 1, 9])
     assert divergence(one, 3 * one) == 0
     assert divergence(one, other) == 1
@@ -187,11 +187,11 @@ def test_distributions_of_colour_are_equal_or_share_nothing_or_lie_between() -> 
     red = cell_counts(np.full((2, 5, 5), [[[60.0]], [[40.0]]], np.float32))
     assert (red.sum(), red.max()) == (25, 25)
     histogram = chroma_histogram(red)
-    assert histogram.argmax() == 7  # the cell's centre, (65, 45), has a chroma of 79
+    assert histogram.argmax() == 7  # the cell's center, (65, 45), has a chroma of 79
     assert histogram.sum() == 1
 
 
-def test_delta_e94_counts_errors_of_vivid_colours_less() -> None:
+def test_delta_e94_counts_errors_of_vivid_colors_less() -> None:
     def pair(ab: float, truth: float) -> float:
         return float(delta_e94(torch.tensor([ab, 0.0]).view(1, 2, 1, 1), torch.tensor([truth, 0.0]).view(1, 2, 1, 1)))
 
@@ -239,11 +239,11 @@ def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
     found = {}
     for vividness in (0.0, 0.2):
         ab = torch.ones(1, 2, 1, 2, requires_grad=True)
-        optimiser = torch.optim.Adam([ab], lr=0.5)
+        optimizer = torch.optim.Adam([ab], lr=0.5)
         for _ in range(300):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             read_out_loss(ab.expand(40, -1, -1, -1), truth, ReadOutLoss(closeness=1.0, vividness=vividness)).backward()
-            optimiser.step()
+            optimizer.step()
         found[vividness] = ab.detach()[0, :, 0]
     for ab in found.values():
         assert torch.dist(ab[:, 0], sure[0]) < 2
@@ -252,12 +252,12 @@ def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
 
 
 def _tried(*ways: tuple[float, float]) -> Tried:
-    """Ten pictures whose true colourfulness is 40, in ways of these errors and colourfulnesses."""
-    errors, colourfulness = torch.tensor(ways).T[..., None].expand(2, len(ways), 10)
-    return Tried(tuple({"way": way} for way in range(len(ways))), errors, colourfulness, torch.full((10,), 40.0))
+    """Ten pictures whose true colorfulness is 40, in ways of these errors and colorfulnesses."""
+    errors, colorfulness = torch.tensor(ways).T[..., None].expand(2, len(ways), 10)
+    return Tried(tuple({"way": way} for way in range(len(ways))), errors, colorfulness, torch.full((10,), 40.0))
 
 
-def test_colour_goes_first_to_where_it_is_cheap() -> None:
+def test_color_goes_first_to_where_it_is_cheap() -> None:
     cheap, dear = _tried((7.0, 20.0), (7.1, 32.0), (8.0, 44.0)), _tried((7.0, 20.0), (9.0, 32.0))
     bought = {price: [choose({"general": tried}, 11.0, price)[1] for tried in (cheap, dear)] for price in (0.0, 0.05, 0.1, 0.2)}
     assert bought == {0.0: [0, 0], 0.05: [1, 0], 0.1: [2, 0], 0.2: [2, 1]}
@@ -265,7 +265,7 @@ def test_colour_goes_first_to_where_it_is_cheap() -> None:
     assert cheap.least_errors.tolist() == [7.0] * 10
 
 
-def test_no_category_buys_colour_beyond_what_it_gains_over_the_general_expert() -> None:
+def test_no_category_buys_color_beyond_what_it_gains_over_the_general_expert() -> None:
     general, own = _tried((7.4, 24.0), (8.0, 32.0)), _tried((6.0, 24.0), (7.0, 28.0), (7.9, 36.0), (9.0, 50.0))
     assert choose({"general": general, "own": own}, 8.0, price=0.0) == ("own", 0)
     assert choose({"general": general, "own": own}, 8.0, price=1.0) == ("own", 1)  # 7.9 would leave too little of the gain

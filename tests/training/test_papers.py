@@ -21,7 +21,7 @@ from app.settings import Settings
 from models.bundle import load_bundle, verify_bundle
 from models.colorizers import COLORIZERS
 from models.errors import BundleError, CheckpointError
-from models.torchvision_parts import vgg
+from models.torchvision_compat import vgg
 from tests.serving import wait_until
 from training.backbones import build_namer
 from training.checkpoints import load_state
@@ -29,7 +29,7 @@ from training.config import Naming, RecipeError
 from training.data.manifest import read_manifest
 from training.data.packs import Pack
 from training.data.prepare import prepare
-from training.evaluation.colours import count_colours
+from training.evaluation.colors import count_colors
 from training.evaluation.naming import error_types
 from training.fit import BEST
 from training.imagenet import NETWORKS
@@ -173,8 +173,8 @@ def test_a_backbone_of_ours_takes_no_weights_that_are_not_for_it(backbone: str, 
     options = Naming(kind="naming", backbone=backbone, weights="imagenet")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=f"task.weights is 'imagenet': for the backbone {backbone} give {known}\\."):
         build_namer(options, classes=3)
-    with pytest.raises(RecipeError, match="reads grey"):
-        build_namer(options.model_copy(update={"reads": "colour", "weights": ""}), classes=3)
+    with pytest.raises(RecipeError, match="reads gray"):
+        build_namer(options.model_copy(update={"reads": "color", "weights": ""}), classes=3)
 
 
 def test_a_trunk_comes_only_with_weights_of_its_own() -> None:
@@ -244,7 +244,7 @@ def test_paper_002s_transfer_takes_over_the_classifiers_blocks(manifest: Path, t
         build_task(wider, Material(wider.data, manifest), "general", tmp_path, alone())
 
 
-def test_paper_002s_judge_sees_grey_coloured_annealed_and_true_pictures(manifest: Path, runs: Path, tmp_path: Path) -> None:
+def test_paper_002s_judge_sees_gray_colorized_annealed_and_true_pictures(manifest: Path, runs: Path, tmp_path: Path) -> None:
     list(run(load_recipe("li-judge", SMALL, smoke=True), manifest, tmp_path))
     out = tmp_path / "judged.json"
     painters = [str(runs / "li-bins" / "cat"), str(runs / "siswanto-cnn" / "cat")]
@@ -255,29 +255,29 @@ def test_paper_002s_judge_sees_grey_coloured_annealed_and_true_pictures(manifest
     text = invoke(*words, "--temperatures", "0.38,0.89,1")
     assert "16 pictures, judged by a classifier of 4 classes" in text
     ways = json.loads(out.read_text())["ways"]
-    assert list(ways) == ["grey", "cat, annealed T 0.38", "cat, annealed T 0.89", "cat, mean", "piefke-combined", "truth"]
-    assert ways["grey"]["gain"] == 0
+    assert list(ways) == ["gray", "cat, annealed T 0.38", "cat, annealed T 0.89", "cat, mean", "piefke-combined", "truth"]
+    assert ways["gray"]["gain"] == 0
     assert all(0 <= row["accuracy"] <= 1 and 0 < row["confidence"] < 1 for row in ways.values())
-    with pytest.raises(CheckpointError, match="does not judge colours"):
+    with pytest.raises(CheckpointError, match="does not judge colors"):
         invoke("judge", painters[1], painters[0], "--data", str(manifest))
     with pytest.raises(Exception, match="give numbers above 0"):
         invoke(*words, "--temperatures", "0.38,x")
 
 
-def test_paper_000s_colour_analysis_finds_the_most_common_colours(tmp_path: Path) -> None:
+def test_paper_000s_color_analysis_finds_the_most_common_colors(tmp_path: Path) -> None:
     lab = np.zeros((4, 3, 64, 64), np.uint8)
-    lab[:, 0], lab[:, 1:] = 128, 128  # mid-grey
+    lab[:, 0], lab[:, 1:] = 128, 128  # mid-gray
     lab[3, 1] = 128 + 60  # a quarter is red
-    found = count_colours(Pack(lab, np.arange(4), np.zeros(4, np.int64), ("a",)))
+    found = count_colors(Pack(lab, np.arange(4), np.zeros(4, np.int64), ("a",)))
     assert found.pictures == 4
     assert found.shares.tolist() == pytest.approx([0.75, 0.25])
-    assert np.ptp(found.colours[0].astype(int)) == 0
-    assert found.colours[1][0] > found.colours[1][1] + 60
+    assert np.ptp(found.colors[0].astype(int)) == 0
+    assert found.colors[1][0] > found.colors[1][1] + 60
 
 
-def test_the_colour_analysis_is_drawn(manifest: Path, tmp_path: Path) -> None:
-    out = tmp_path / "colours.png"
-    text = invoke("colours", "--data", str(manifest), "--set-name", "photographs", "--category", "food", "--out", str(out))
+def test_the_color_analysis_is_drawn(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "colors.png"
+    text = invoke("colors", "--data", str(manifest), "--set-name", "photographs", "--category", "food", "--out", str(out))
     assert len(re.findall(r"^#[0-9a-f]{6} \d+\.\d%$", text, re.MULTILINE)) == 10
     with Image.open(out) as picture:
         assert picture.size == (1000, 540)

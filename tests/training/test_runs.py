@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 import training.__main__ as command
 from models.bundle import Bundle, load_bundle, verify_bundle
-from models.ensemble import Decision, Ensemble
+from models.decision import Decision
+from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError, OptionError
 from models.imaging import Picture
-from models.torchvision_parts import vgg
+from models.torchvision_compat import vgg
 from training.checkpoints import load_state, save_state
 from training.config import Recipe, RecipeError
 from training.data.batches import Batch
@@ -74,7 +75,7 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
     folder = runs / "everyday-trunk"
     rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
-    assert {"painting", "naming", "score", "psnr_gain", "colourfulness", "delta_e", "top1", "top3"} <= set(rows[0])
+    assert {"painting", "naming", "score", "psnr_gain", "colorfulness", "delta_e", "top1", "top3"} <= set(rows[0])
     assert {"tiny_painting", "tiny_naming"} <= set(rows[1])
     assert (folder / BEST).is_file()
     assert len(list((folder / "sheets").glob("*.png"))) == 2
@@ -234,7 +235,7 @@ def test_a_fresh_bundle_is_evaluated(published: Path, manifest: Path, tmp_path: 
     result = CliRunner().invoke(command.app, ["evaluate", str(published), "--data", str(manifest), "--out", str(out)])
     assert result.exception is None, result.exception
     numbers = json.loads((out / "report.json").read_text())
-    assert numbers["ways"]["grey"]["psnr_gain"] == [0, 0, 0]
+    assert numbers["ways"]["gray"]["psnr_gain"] == [0, 0, 0]
     assert numbers["routing"]["routed"]["top1"][0] <= numbers["routing"]["routed"]["top3"][0] <= 1
     assert set(numbers["categories"]) == {"cat", "food", "flower", "general"}
 
@@ -322,10 +323,10 @@ def zero_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def imagenet_decision(out: Path, manifest: Path, runs: Path, router: str) -> tuple[Bundle, Decision]:
-    """A bundle with that router, and where it sends a grey picture."""
+    """A bundle with that router, and where it sends a gray picture."""
     publish("bundle-everyday", manifest, runs, out, f'router={{classifier="imagenet", {router}}}')
     bundle = load_bundle(out)
-    return bundle, Ensemble(bundle).paint(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
+    return bundle, Ensemble(bundle).predict(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
 
 
 def test_a_bundle_may_be_routed_by_imagenet_weights_from_a_file(

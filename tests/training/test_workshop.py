@@ -271,12 +271,12 @@ def test_a_generator_that_does_well_raises_no_concern(manifest: Path, tmp_path: 
 def test_a_runs_report_counts_what_was_trained_on_and_what_was_set_aside(manifest: Path, tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     write_manifest(read_manifest(manifest), path)
-    write_set_aside({"grey": ["a.png", "b.png"], "duplicated": ["c.png"]}, path)
+    write_set_aside({"gray": ["a.png", "b.png"], "duplicated": ["c.png"]}, path)
     invoke(*arguments("siswanto-cnn", path, tmp_path, *CNN, 'categories=["cat"]'))
     report = (tmp_path / "siswanto-cnn" / "cat" / "report.md").read_text()
     assert "12 steps of 4 pictures in " in report
     assert "4 pictures were trained on: 4 cat." in report
-    assert "Set aside when the manifest was made: 1 duplicated, 2 grey." in report
+    assert "Set aside when the manifest was made: 1 duplicated, 2 gray." in report
     assert '"steps": 12' in report
 
 

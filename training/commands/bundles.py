@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from models.bundle import EVERYDAY
-from models.files import replace_file
+from models.atomic_files import replace_file
 from models.runtime import Runtime
-from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Limit, Runs, SetNames, Smoke, Split, labelled
+from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Limit, Runs, SetNames, Smoke, Split, labeled
 from training.data.batches import plain_batches
 from training.data.manifest import DataError, Entry, read_manifest
 from training.data.packs import load_pack
 from training.evaluation.evaluate import bundles_by_name, plain
 from training.evaluation.evaluate import evaluate as evaluate_bundle
-from training.evaluation.judge import Judgement, load_judge
-from training.evaluation.judge import judge as judge_colours
+from training.evaluation.judge import Judgment, load_judge
+from training.evaluation.judge import judge as judge_colors
 from training.evaluation.namers import naming_errors
 from training.evaluation.numbers import numbers, per_picture
 from training.evaluation.report import check_folder, made_with, show, write_report
@@ -68,17 +68,17 @@ def evaluate(
     ] = "",
     namers: Annotated[list[Path], typer.Option("--namer", help="Folder of a run that names, for the table of backbones.")] = [],  # noqa: B006
     risk: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong names for which a threshold is sought.")] = 0.1,
-    pictures: Annotated[Path | None, typer.Option(help="Colour pictures to show; samples of packages if not given.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Color pictures to show; samples of packages if not given.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Judge a bundle on grey copies of pictures whose colours are known, and write a report of it."""
+    """Judge a bundle on gray copies of pictures whose colors are known, and write a report of it."""
     check_folder(out)
     known = read_manifest(data)
     entries = _entries(data, known, sets, split, limit, categories)
     place = alone(device).device
     judging = semantic_judge(judge, place) if judge else None
     samples = [*(own_samples(pictures) if pictures else packaged_samples())]
-    named = naming_errors(labelled(namers), entries, data.parent / "packs", place)
+    named = naming_errors(labeled(namers), entries, data.parent / "packs", place)
     (_, ensemble), *others = bundles_by_name([bundle, *against], Runtime(device)).items()
     found = evaluate_bundle(ensemble, dict(others), entries, known, judging, risk)
     told = {**numbers(found), "namers": plain(named), "made": made_with(_command(), device)}
@@ -94,7 +94,7 @@ def _command() -> str:
 
 
 def judge(
-    by: Annotated[Path, typer.Argument(help="Folder of a finished run that names coloured pictures, li-judge for one.")],
+    by: Annotated[Path, typer.Argument(help="Folder of a finished run that names colorized pictures, li-judge for one.")],
     painters: Annotated[list[Path], typer.Argument(help="Folders of finished runs that paint.")],
     data: Data = MANIFEST,
     split: Split = "test",
@@ -104,10 +104,10 @@ def judge(
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Ask a classifier whether colour helps it: on grey, coloured, annealed and true pictures (paper 002)."""
+    """Ask a classifier whether color helps it: on gray, colorized, annealed and true pictures (paper 002)."""
     place = alone(device).device
     classifier = load_judge(by, place)
-    trained = {name: load_trained(folder, place) for name, folder in labelled(painters).items()}
+    trained = {name: load_trained(folder, place) for name, folder in labeled(painters).items()}
     if len({painter.size for painter in trained.values()}) > 1:
         raise DataError("the runs paint at different sizes: judge those of one size at a time.")
     try:
@@ -119,14 +119,14 @@ def judge(
     size = next(iter(trained.values())).size
     pack = load_pack(_entries(data, read_manifest(data), sets, split, limit), classifier.categories, size, data.parent / "packs")
     batches = (batch.to(place) for batch in plain_batches(pack, 128, size))
-    found = judge_colours(classifier, trained, batches, steps)
+    found = judge_colors(classifier, trained, batches, steps)
     if out is not None:
         replace_file(out, (json.dumps(plain({"pictures": len(found.labels), "ways": found.rows()}), indent=1) + "\n").encode())
     _show(found, Console())
 
 
-def _show(found: Judgement, console: Console) -> None:
-    table = Table("way", "accuracy", "minus grey's", "confidence in the truth")
+def _show(found: Judgment, console: Console) -> None:
+    table = Table("way", "accuracy", "minus gray's", "confidence in the truth")
     for way, row in found.rows().items():
         table.add_row(way, f"{row['accuracy']:.1%}", f"{row['gain']:+.1%}", f"{row['confidence']:.1%}")
     console.print(f"{len(found.labels)} pictures, judged by a classifier of {len(found.categories)} classes")

@@ -1,4 +1,4 @@
-"""Commands on data: collect it, make a manifest of it, look at its colours."""
+"""Commands on data: collect it, make a manifest of it, look at its colors."""
 
 import os
 from importlib.metadata import version
@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from models.files import replace_file
+from models.atomic_files import replace_file
 from training.commands.options import MANIFEST, Data, Device, Limit, SetNames, Split
 from training.data.collect import Collected, collect
 from training.data.manifest import DataError, read_manifest, write_manifest, write_set_aside
@@ -18,7 +18,7 @@ from training.data.polite import Polite
 from training.data.prepare import prepare as prepare_entries
 from training.data.sources import Source, openverse, unsplash, url_lists, wikimedia
 from training.evaluation import charts
-from training.evaluation.colours import SIDE, count_colours, draw_colours
+from training.evaluation.colors import SIDE, count_colors, draw_colors
 from training.evaluation.distribution import CELL, CELLS, CHROMA_STEP, distances, pack_counts
 from training.material import select
 from training.team import alone
@@ -37,7 +37,7 @@ def collect_pictures(
     min_side: Annotated[int, typer.Option(min=32, help="Smallest side in pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="Of the order of URL lists.")] = 0,
 ) -> None:
-    """Collect photographs for named categories, with licence and author; what was collected is not fetched again.
+    """Collect photographs for named categories, with license and author; what was collected is not fetched again.
 
     Unsplash wants a key, in CHROMAROUTE_UNSPLASH_KEY.
     """
@@ -54,7 +54,7 @@ def collect_pictures(
                     progress.console.print(f"{row.category}: not {row.id}, {row.reason}", markup=False, highlight=False)
     finally:
         client.close()
-    print(f"{out}: {count} pictures of each category; who made them and under which licence is in {out / 'collected.csv'}")
+    print(f"{out}: {count} pictures of each category; who made them and under which license is in {out / 'collected.csv'}")
 
 
 def _source(name: str, urls: Path, address: str, seed: int) -> Source:
@@ -83,7 +83,7 @@ def prepare(
     print(f"{len(prepared.entries)} pictures in {out}")
 
 
-def colours(
+def colors(
     data: Data = MANIFEST,
     split: Split = "train",
     sets: SetNames = [],  # noqa: B006 (typer reads the default and does not change it)
@@ -91,11 +91,11 @@ def colours(
     limit: Limit = 0,
     expert: Annotated[Path | None, typer.Option(help="Folder of a finished run that paints, to be held against the data.")] = None,
     out: Annotated[Path, typer.Option(help="The picture to draw; NAME-density.png and NAME-chroma.png come beside it.")] = Path(
-        "colours.png"
+        "colors.png"
     ),
     device: Device = "cpu",
 ) -> None:
-    """Draw the colours of a data set: the commonest, where each category's lie, how vivid they are; and an expert's beside."""
+    """Draw the colors of a data set: the commonest, where each category's lie, how vivid they are; and an expert's beside."""
     entries = [entry for entry in select(read_manifest(data), tuple(sets), split, limit) if category in ("", entry.category)]
     names = tuple(sorted({entry.category for entry in entries}))
     if not names:
@@ -107,10 +107,10 @@ def colours(
     painter = load_trained(expert, place) if expert else None
     side = painter.size if painter else SIDE
     pack = load_pack(entries, names, side, data.parent / "packs")
-    found = count_colours(pack)
-    draw_colours(found, category or ", ".join(sets) or data.stem, out)
-    for colour, share in zip(found.colours[:10], found.shares[:10], strict=False):
-        print("#{:02x}{:02x}{:02x} {:.1%}".format(*colour, share))
+    found = count_colors(pack)
+    draw_colors(found, category or ", ".join(sets) or data.stem, out)
+    for color, share in zip(found.colors[:10], found.shares[:10], strict=False):
+        print("#{:02x}{:02x}{:02x} {:.1%}".format(*color, share))
     own = {name: pack.pick((pack.labels == index).nonzero()[0]) for index, name in enumerate(names)}
     true = {name: pack_counts(each, side) for name, each in own.items()}
     painted = {}

@@ -19,7 +19,7 @@ Limit = Annotated[int, typer.Option(help="At most so many pictures, spread evenl
 MANIFEST, RUNS = Path("data/manifest.csv"), Path("runs")
 
 
-def labelled(folders: list[Path]) -> dict[str, Path]:
+def labeled(folders: list[Path]) -> dict[str, Path]:
     """Folders by their names, or by the last two parts of their paths where names are double.
 
     Raises:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import ChromarouteError
-from models.files import replace_file
-from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Runs, Smoke, labelled
+from models.atomic_files import replace_file
+from training.commands.options import MANIFEST, RUNS, Changes, Data, Device, Runs, Smoke, labeled
 from training.evaluation import charts
 from training.evaluation.crossing import cross as cross_experts
 from training.fit import BEST, line, read_metrics
@@ -79,7 +79,7 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
 ) -> None:
     """Set the best scores of runs side by side; for those that name, the top-3 error of each category too (paper 003, table I)."""
-    best = {name: _best(folder) for name, folder in labelled(folders).items()}
+    best = {name: _best(folder) for name, folder in labeled(folders).items()}
     _table(
         "score", best, {name: {key: value for key, value in row.items() if isinstance(value, float)} for name, row in best.items()}
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from models.files import replace_file
+from models.atomic_files import replace_file
 from models.runtime import Runtime
 from training.commands.options import MANIFEST, Data, Device, SetNames, Split
 from training.data.manifest import DataError, read_manifest
@@ -28,9 +28,9 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder of the survey, for chromaroute serve --survey.")],
     data: Data = MANIFEST,
     natural: Annotated[int, typer.Option(min=0, help="Questions a category: which one looks most natural?")] = 1,
-    real: Annotated[int, typer.Option(min=0, help="Questions a category: real or coloured?")] = 0,
+    real: Annotated[int, typer.Option(min=0, help="Questions a category: real or colorized?")] = 0,
     categories: Annotated[list[str], typer.Option("--category", help="Only this category; may be repeated.")] = [],  # noqa: B006
-    title: Annotated[str, typer.Option(help="What people read on top.")] = "Which colours look natural?",
+    title: Annotated[str, typer.Option(help="What people read on top.")] = "Which colors look natural?",
     seed: Annotated[int, typer.Option(help="Of the pictures that are drawn.")] = 0,
     split: Split = "test",
     sets: SetNames = [],  # noqa: B006

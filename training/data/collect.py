@@ -1,7 +1,7 @@
-"""Collect photographs for named categories until there are enough: what is dead, broken, grey, small or double is replaced.
+"""Collect photographs for named categories until there are enough: what is dead, broken, gray, small or double is replaced.
 
 Paper 003, section III.A, took a thousand a category from a photo site; paper 004, section 2.1, sampled ImageNet's URL lists and
-replaced what was gone. What differs from 003: an interface that is meant for it instead of a driven browser, and licence and author
+replaced what was gone. What differs from 003: an interface that is meant for it instead of a driven browser, and license and author
 are kept.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from models.files import replace_file
+from models.atomic_files import replace_file
 from training.data.manifest import SPLITS, DataError
 from training.data.polite import FetchError, Polite
 from training.data.prepare import examine
@@ -35,8 +35,8 @@ class Collected:
     id: str
     title: str
     author: str
-    licence: str
-    licence_url: str
+    license: str
+    license_url: str
     page: str
     url: str
     width: int
@@ -96,7 +96,7 @@ class Collection:
         if kind not in KINDS:
             return self._reject(category, photo, "of another kind")
         path = f"{category}/{sha256[:16]}{KINDS[kind]}"
-        row = Collected(path, category, photo.id, photo.title, photo.author, photo.licence, photo.licence_url, photo.page,
+        row = Collected(path, category, photo.id, photo.title, photo.author, photo.license, photo.license_url, photo.page,
                         photo.url, width, height, sha256, f"{look:016x}")  # fmt: skip
         replace_file(self.folder / path, content)
         _append(self.folder / RECORD, row)

@@ -12,7 +12,7 @@ from lzma import LZMAError
 from pathlib import Path
 
 from models.errors import ChromarouteError
-from models.files import replace_file
+from models.atomic_files import replace_file
 
 SPLITS = ("train", "val", "test", "unseen")
 MEMBER = "::"  # between a tar shard and the member in it

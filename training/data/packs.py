@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from models.lab import luma, luma_to_lightness, srgb_to_lab
+from models.lab import rgb_to_luma, luma_to_lightness, srgb_to_lab
 from training.data.manifest import DataError, Entry, digest, read_pictures
 
 L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, and sRGB keeps them in a byte
@@ -73,12 +73,12 @@ def decode_rgb(content: bytes) -> np.ndarray:
 
 
 def lab_bytes(content: bytes, size: int) -> np.ndarray:
-    """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, the grey that serving sees."""
+    """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, the gray that serving sees."""
     image = ImageOps.fit(Image.fromarray(decode_rgb(content)), (size, size), Image.Resampling.BICUBIC)
     rgb = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-    grey = (luma(rgb) * 255).round() / 255
+    gray = (rgb_to_luma(rgb) * 255).round() / 255
     ab = srgb_to_lab(rgb)[:, 1:]
-    lab = torch.cat((luma_to_lightness(grey) * L_SCALE, ab + 128), dim=1)
+    lab = torch.cat((luma_to_lightness(gray) * L_SCALE, ab + 128), dim=1)
     return lab[0].round().clamp(0, 255).byte().numpy()
 
 

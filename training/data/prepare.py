@@ -16,7 +16,7 @@ from training.data.packs import decode_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 MIN_SIDE = 32
-MIN_CHROMA = 2.0  # mean distance of a pixel's channels from their mean, of 255: below it a picture is grey
+MIN_CHROMA = 2.0  # mean distance of a pixel's channels from their mean, of 255: below it a picture is gray
 
 
 @dataclass
@@ -51,7 +51,7 @@ def prepare(source: Path, split: str = "") -> Prepared:
     That is a folder with a folder for each category; or with `train`, `val` and `test` and the categories in them, or a tar archive
     of such; or with tar shards and their `manifest.csv`. Where there is no `val`, it is half of `test`, by content.
 
-    Every picture is decoded once. Unreadable, tiny (a side under 32 px), grey and duplicated pictures are set aside. The split of
+    Every picture is decoded once. Unreadable, tiny (a side under 32 px), gray and duplicated pictures are set aside. The split of
     a shard's picture is the one its own manifest gives; otherwise `split`, or, where that is empty, the content decides.
 
     Raises:
@@ -151,5 +151,5 @@ def examine(content: bytes, min_side: int = MIN_SIDE) -> tuple[tuple[int, int], 
         return size, "tiny"
     levels = pixels.astype(np.int16)
     if np.abs(levels - levels.mean(axis=2, keepdims=True)).mean() < MIN_CHROMA:
-        return size, "grey"
+        return size, "gray"
     return size, ""

@@ -1,4 +1,4 @@
-"""Where photographs can be asked for by name, with licence and author: Openverse, Wikimedia Commons, Unsplash, lists of URLs."""
+"""Where photographs can be asked for by name, with license and author: Openverse, Wikimedia Commons, Unsplash, lists of URLs."""
 
 import random
 import re
@@ -30,13 +30,13 @@ class Photo:
     url: str
     title: str | None = ""
     author: str | None = ""
-    licence: str | None = "unknown"
-    licence_url: str | None = ""
+    license: str | None = "unknown"
+    license_url: str | None = ""
     page: str | None = ""
     kept: Callable[[], object] | None = field(default=None, compare=False)  # what the source wants to be told then
 
     def __post_init__(self) -> None:
-        for name in ("id", "url", "title", "author", "licence", "licence_url", "page"):
+        for name in ("id", "url", "title", "author", "license", "license_url", "page"):
             object.__setattr__(self, name, one_line(getattr(self, name)))
 
 
@@ -53,7 +53,7 @@ def one_line(text: object, length: int = 1000) -> str:
 
 
 def openverse(address: str = OPENVERSE) -> Source:
-    """Openverse's photographs under licences that allow changes and commercial use."""
+    """Openverse's photographs under licenses that allow changes and commercial use."""
 
     def photos(client: Polite, query: str) -> Iterator[Photo]:
         terms = {"category": "photograph", "license_type": "commercial,modification"}
@@ -67,8 +67,8 @@ def openverse(address: str = OPENVERSE) -> Source:
 
 
 def _of_openverse(item: dict[str, Any]) -> Photo:
-    licence = f"{item.get('license') or 'unknown'} {item.get('license_version') or ''}".strip()
-    return Photo(item["id"], item["url"], item.get("title"), item.get("creator"), licence, item.get("license_url"),
+    license = f"{item.get('license') or 'unknown'} {item.get('license_version') or ''}".strip()
+    return Photo(item["id"], item["url"], item.get("title"), item.get("creator"), license, item.get("license_url"),
                  item.get("foreign_landing_url"))  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""How good the colours and the routing are."""
+"""How good the colors and the routing are."""

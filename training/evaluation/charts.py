@@ -1,4 +1,4 @@
-"""The plots of a report, from its numbers. Colours are Okabe and Ito's, for colour-blind people; maps are blue to red."""
+"""The plots of a report, from its numbers. Colors are Okabe and Ito's, for color-blind people; maps are blue to red."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,25 +7,25 @@ import numpy as np
 
 from training.plots import confusion_figure, figure_bytes, new_figure
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 MARKS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def differences(title: str, found: Mapping[str, Sequence[float]], better: str = "less is better") -> bytes:
-    """Differences with their intervals, one under the other; those that cross 0 are grey. Each is value, low, high."""
+    """Differences with their intervals, one under the other; those that cross 0 are gray. Each is value, low, high."""
     figure = new_figure(7.5, 1.3 + 0.27 * len(found))
     axes = figure.add_subplot()
     for place, (value, low, high) in enumerate(found.values()):
         if value is None or low is None:
             continue
-        colour = GREY if low <= 0 <= high else BLUE if value < 0 else ORANGE
-        axes.plot((low, high), (place, place), color=colour, linewidth=2)
-        axes.plot(value, place, marker="o", color=colour)
+        color = GRAY if low <= 0 <= high else BLUE if value < 0 else ORANGE
+        axes.plot((low, high), (place, place), color=color, linewidth=2)
+        axes.plot(value, place, marker="o", color=color)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set(title=f"{title} ({better}; grey: none)")
+    axes.set(title=f"{title} ({better}; gray: none)")
     return figure_bytes(figure)
 
 
@@ -34,7 +34,7 @@ def confidence(routing: Mapping[str, Any]) -> bytes:
     figure = new_figure(10, 4)
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
     bins = routing["reliability"]
-    left.plot((0, 1), (0, 1), color=GREY, linestyle="--", label="honest")
+    left.plot((0, 1), (0, 1), color=GRAY, linestyle="--", label="honest")
     left.plot([each["confidence"] for each in bins], [each["accuracy"] for each in bins], marker="o", color=BLUE, label="router")
     for each in bins:
         left.annotate(
@@ -64,7 +64,7 @@ def confusion(found: dict[str, Any]) -> bytes:
 
 
 def crossing(matrix: Mapping[str, Mapping[str, float]], own: Mapping[str, str]) -> bytes:
-    """ΔE00 of each category (rows) under each expert (columns), on colours relative to the expert that `own` names for it."""
+    """ΔE00 of each category (rows) under each expert (columns), on colors relative to the expert that `own` names for it."""
     experts = list(next(iter(matrix.values())))
     figure = new_figure(2.5 + 0.6 * len(experts), 1.8 + 0.32 * len(matrix))
     axes = figure.add_subplot()
@@ -83,16 +83,16 @@ def crossing(matrix: Mapping[str, Mapping[str, float]], own: Mapping[str, str]) 
 
 
 def boxes(scores: Mapping[str, Mapping[str, Sequence[float]]], ways: Sequence[str]) -> bytes:
-    """Box plots of the judge's scores: a group for each key, in it a box of its own colour for each way."""
+    """Box plots of the judge's scores: a group for each key, in it a box of its own color for each way."""
     figure = new_figure(max(6.0, 1 + 0.28 * len(scores) * (len(ways) + 1)), 4.2)
     axes = figure.add_subplot()
-    for index, (way, colour) in enumerate(zip(ways, MARKS, strict=False)):
+    for index, (way, color) in enumerate(zip(ways, MARKS, strict=False)):
         places = [place * (len(ways) + 1) + index for place in range(len(scores))]
         drawn = axes.boxplot([row[way] for row in scores.values()], positions=places, widths=0.75, patch_artist=True,
                              flierprops={"markersize": 2}, medianprops={"color": "black"})  # fmt: skip
         for patch in drawn["boxes"]:
-            patch.set_facecolor(colour)
-        axes.plot([], [], color=colour, linewidth=6, label=way)
+            patch.set_facecolor(color)
+        axes.plot([], [], color=color, linewidth=6, label=way)
     middle = (len(ways) - 1) / 2
     axes.set_xticks([place * (len(ways) + 1) + middle for place in range(len(scores))], list(scores), rotation=90)
     axes.set(ylabel="probability of the true class", ylim=(-0.02, 1.02))

@@ -1,6 +1,6 @@
-"""Which colours there are: in a data set, in what a bundle paints, and how far these are from each other; paper 000, section 4.2.
+"""Which colors there are: in a data set, in what a bundle paints, and how far these are from each other; paper 000, section 4.2.
 
-The paper looks at the colours of its data to explain what its networks paint ("mostly brown, gray and some green"). Here the ab
+The paper looks at the colors of its data to explain what its networks paint ("mostly brown, gray and some green"). Here the ab
 plane is cut into cells of 10 units; two distributions over them are compared by the Jensen-Shannon divergence (Lin 1991) in bits: 0
 for equal ones, 1 for such as share no cell.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from training.data.batches import plain_batches
 from training.data.packs import Pack
 
-CELL = 10  # CIELAB units a side of the cells that colours are counted in
+CELL = 10  # CIELAB units a side of the cells that colors are counted in
 CELLS = 26  # cells a side, from -130 to 130
 CHROMA_STEP = 10  # CIELAB units of a bar of the histogram of chroma
 CHROMA_TOP = 100
@@ -52,18 +52,18 @@ def divergence(counts: Counts, others: Counts) -> float:
     return (from_middle(first) + from_middle(second)) / 2
 
 
-def distances(categories: Sequence[str], colours: Sequence[Mapping[str, Counts]]) -> dict[str, Any]:
+def distances(categories: Sequence[str], colors: Sequence[Mapping[str, Counts]]) -> dict[str, Any]:
     """For each way, the divergence of what it painted from *truth*: of all pictures, and by category; and the histograms of chroma.
 
-    `categories` and `colours` are of the same pictures, which all weigh the same; the latter by way.
+    `categories` and `colors` are of the same pictures, which all weigh the same; the latter by way.
     """
     found: dict[str, Any] = {}
     names = np.array(categories)
-    shares = [{way: counts / counts.sum() for way, counts in each.items()} for each in colours]
+    shares = [{way: counts / counts.sum() for way, counts in each.items()} for each in colors]
     own = {
         name: [each for each, category in zip(shares, names, strict=True) if category == name] for name in sorted(set(categories))
     }
-    counted = {way: {name: np.sum([each[way] for each in rows], axis=0) for name, rows in own.items()} for way in colours[0]}
+    counted = {way: {name: np.sum([each[way] for each in rows], axis=0) for name, rows in own.items()} for way in colors[0]}
     true = counted.pop("truth")
     whole = np.sum(list(true.values()), axis=0)
     for way, painted in counted.items():
@@ -79,8 +79,8 @@ def distances(categories: Sequence[str], colours: Sequence[Mapping[str, Counts]]
 
 def chroma_histogram(counts: Counts) -> NDArray[np.float64]:
     """The share of pixels by chroma in steps of 10 units, the last one with all above, out of the counts of ab cells."""
-    centres = (np.arange(CELLS) - CELLS / 2 + 0.5) * CELL
-    chroma = np.hypot(centres[:, None], centres[None])
+    centers = (np.arange(CELLS) - CELLS / 2 + 0.5) * CELL
+    chroma = np.hypot(centers[:, None], centers[None])
     bars = np.minimum(chroma // CHROMA_STEP, CHROMA_TOP // CHROMA_STEP - 1).astype(int)
     found: NDArray[np.float64] = np.bincount(bars.ravel(), counts, CHROMA_TOP // CHROMA_STEP) / counts.sum()
     return found

@@ -1,4 +1,4 @@
-"""How good a bundle is on pictures whose colours are known, through the very code that serves it."""
+"""How good a bundle is on pictures whose colors are known, through the very code that serves it."""
 
 import os
 from collections import Counter
@@ -69,7 +69,7 @@ def evaluate(
 ) -> Evaluation:
     """Judge a bundle, and others by name beside it, on the pictures of `entries`.
 
-    The constant is the mean ab of these very pictures, which favours it. `known` are all entries of the manifest: whether judge and
+    The constant is the mean ab of these very pictures, which favors it. `known` are all entries of the manifest: whether judge and
     colorizer learned from the same pictures is seen from it.
 
     Raises:
@@ -104,7 +104,7 @@ def evaluate(
         painters=bundle.bundle.manifest.categories,
         crossing=_crossing(studies),
         routing=_routing(studies, named, risk),
-        distances=distances([each.category for each in studies], [each.colours for each in studies]),
+        distances=distances([each.category for each in studies], [each.colors for each in studies]),
         frechet=_frechet(studies, titles),
         perceptual={"name": titles["lpips"], "ways": _means(studies, "lpips")} if "lpips" in titles else {},
         semantic={**verdicts(studies, judge), **independence(judge, named, entries, known)} if judge else {},

@@ -2,7 +2,7 @@
 
 Distances of different features cannot be compared: the report names the features. Published FIDs are over an Inception of 2015,
 whose weights torch-fidelity reads; where they are not at hand there is the trunk of the embedded bundle. That one reads lightness
-and would see no colours, so it is shown the planes R, G and B as three grey pictures.
+and would see no colors, so it is shown the planes R, G and B as three gray pictures.
 """
 
 from collections.abc import Callable

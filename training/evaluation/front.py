@@ -17,15 +17,15 @@ def front_page(found: Numbers, samples: Sequence[tuple[str, Image.Image]]) -> It
     sets = ", ".join(f"{count:,} of {name}" for name, count in found["sets"].items())
     yield Heading(f"{found['bundle']}: does routing pay, and does it look right?", 1)
     yield Text(
-        f"{found['pictures']:,} photographs whose colours are known ({sets}) were made grey, coloured again, and compared with the "
-        "truth. ΔE00 is the mean colour difference as people see it: 1 can hardly be seen, 10 is another colour. A difference "
+        f"{found['pictures']:,} photographs whose colors are known ({sets}) were made gray, colorized again, and compared with the "
+        "truth. ΔE00 is the mean color difference as people see it: 1 can hardly be seen, 10 is another color. A difference "
         "that lies within its interval (95%, bootstrap over pictures) is called none; of twenty comparisons that are none, as "
         "of that many categories, one is still called a difference by chance."
     )
     yield Points([*_conclusions(found)])
     yield _headline(found)
     if samples:
-        yield Text("Each row: grey as it was sent; routed; the general expert alone; the truth.")
+        yield Text("Each row: gray as it was sent; routed; the general expert alone; the truth.")
     for index, (caption, image) in enumerate(samples, 1):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=92)
@@ -34,11 +34,11 @@ def front_page(found: Numbers, samples: Sequence[tuple[str, Image.Image]]) -> It
 
 def _conclusions(found: Numbers) -> Iterator[str]:
     ways, differences = found["ways"], found["differences"]
-    routed, grey = ways["routed"], ways["grey"]
+    routed, gray = ways["routed"], ways["gray"]
     yield (
-        f"Is it closer to the truth than grey? {_verdict(differences['routed - grey'])} ΔE00 {number(routed['delta_e'][0])} "
-        f"instead of {number(grey['delta_e'][0])}: {difference(differences['routed - grey'])}. PSNR against grey's, in dB: "
-        f"{difference(routed['psnr_gain'])}. Colourfulness: {number(routed['colourfulness_ratio'][0])} of the truth's."
+        f"Is it closer to the truth than gray? {_verdict(differences['routed - gray'])} ΔE00 {number(routed['delta_e'][0])} "
+        f"instead of {number(gray['delta_e'][0])}: {difference(differences['routed - gray'])}. PSNR against gray's, in dB: "
+        f"{difference(routed['psnr_gain'])}. Colorfulness: {number(routed['colorfulness_ratio'][0])} of the truth's."
     )
     by_category = {name: row["routed - general"] for name, row in found["categories"].items()}
     better, worse = (sorted(name for name, each in by_category.items() if sign(each) == wanted) for wanted in (-1, 1))
@@ -59,10 +59,10 @@ def _conclusions(found: Numbers) -> Iterator[str]:
     if found["semantic"]:
         judged = found["semantic"]["ways"]
         yield (
-            f"Does the colour help to recognise things? {_verdict(judged['routed']['gain'], more=True)} A judge "
-            f"({found['semantic']['judge']}) names {judged['grey']['accuracy']:.1%} of the grey, "
-            f"{judged['routed']['accuracy']:.1%} of the coloured and {judged['truth']['accuracy']:.1%} of the true pictures: "
-            f"{difference(judged['routed']['gain'], 100, ' points')} against grey."
+            f"Does the color help to recognize things? {_verdict(judged['routed']['gain'], more=True)} A judge "
+            f"({found['semantic']['judge']}) names {judged['gray']['accuracy']:.1%} of the gray, "
+            f"{judged['routed']['accuracy']:.1%} of the colorized and {judged['truth']['accuracy']:.1%} of the true pictures: "
+            f"{difference(judged['routed']['gain'], 100, ' points')} against gray."
         )
     for prefix in found["rivals"]:
         each = found["against"][f"{prefix}routed"]["routed"]
@@ -70,13 +70,13 @@ def _conclusions(found: Numbers) -> Iterator[str]:
 
 
 def _failures(categories: Numbers) -> Iterator[str]:
-    failing = sorted(name for name, row in categories.items() if sign(row["routed - grey"]) != -1)
+    failing = sorted(name for name, row in categories.items() if sign(row["routed - gray"]) != -1)
     share = {name: row["ways"]["routed"]["delta_e_ratio"][0] for name, row in categories.items()}
     ranked = sorted((name for name in share if share[name] is not None), key=lambda name: -share[name])
-    told = f"Where does it fail? It is not closer to the truth than grey in {', '.join(failing) or 'no category'}."
+    told = f"Where does it fail? It is not closer to the truth than gray in {', '.join(failing) or 'no category'}."
     if len(ranked) >= 6:
         least, most = (", ".join(f"{name} ({share[name]:.2f})" for name in some) for some in (ranked[:3], reversed(ranked[-3:])))
-        told += f" As a share of grey's ΔE00, most is left on {least}, least on {most}."
+        told += f" As a share of gray's ΔE00, most is left on {least}, least on {most}."
     yield told
 
 
@@ -86,10 +86,10 @@ def _verdict(each: Ends, more: bool = False) -> str:
 
 
 def _headline(found: Numbers) -> Table:
-    columns = ("way", "PSNR minus grey's, dB", "ΔE00", "ΔE00 / grey's", "colourfulness / truth's")
+    columns = ("way", "PSNR minus gray's, dB", "ΔE00", "ΔE00 / gray's", "colorfulness / truth's")
     rows = [
-        (titled(way), "" if way == "grey" else difference(row["psnr_gain"]), interval(row["delta_e"]),
-         interval(row["delta_e_ratio"], ".3f"), interval(row["colourfulness_ratio"]))
+        (titled(way), "" if way == "gray" else difference(row["psnr_gain"]), interval(row["delta_e"]),
+         interval(row["delta_e_ratio"], ".3f"), interval(row["colorfulness_ratio"]))
         for way, row in found["ways"].items() if ": " not in way or way.endswith(": routed")
     ]  # fmt: skip
     return Table(columns, rows, (TITLES["routed"],))

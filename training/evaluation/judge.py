@@ -1,6 +1,6 @@
-"""Does colour help to name a picture? A classifier of coloured pictures on grey, coloured, annealed and true ones; paper 002.
+"""Does color help to name a picture? A classifier of colorized pictures on gray, colorized, annealed and true ones; paper 002.
 
-The paper's table, over as many pictures as one likes: for each way of colouring, how often the classifier names the picture rightly
+The paper's table, over as many pictures as one likes: for each way of colorizing, how often the classifier names the picture rightly
 and how sure it is of the true class.
 """
 
@@ -20,7 +20,7 @@ from training.trained import Trained
 
 @dataclass(frozen=True)
 class Judge(TrainedNamer):
-    """A finished naming run that reads colour."""
+    """A finished naming run that reads color."""
 
     @torch.no_grad()
     def probabilities(self, L: Tensor, ab: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class Judge(TrainedNamer):
 
 @dataclass
 class Verdicts:
-    """Of one way of colouring: the named class and the probabilities of named and true class, of every picture."""
+    """Of one way of colorizing: the named class and the probabilities of named and true class, of every picture."""
 
     named: list[int] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
@@ -47,52 +47,52 @@ class Verdicts:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Verdicts by way of colouring, on pictures with these labels into `categories`."""
+class Judgment:
+    """Verdicts by way of colorizing, on pictures with these labels into `categories`."""
 
     categories: tuple[str, ...]
     labels: list[int]
     ways: dict[str, Verdicts]
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """Accuracy, its gain over grey, and the mean confidence in the true class, by way."""
+        """Accuracy, its gain over gray, and the mean confidence in the true class, by way."""
         accuracy = {way: _share(named == label for named, label in zip(found.named, self.labels, strict=True))
                     for way, found in self.ways.items()}  # fmt: skip
         return {
-            way: {"accuracy": accuracy[way], "gain": accuracy[way] - accuracy["grey"], "confidence": _share(found.truth)}
+            way: {"accuracy": accuracy[way], "gain": accuracy[way] - accuracy["gray"], "confidence": _share(found.truth)}
             for way, found in self.ways.items()
         }
 
 
 def load_judge(folder: Path, device: torch.device) -> Judge:
-    """The classifier of a finished run that names coloured pictures; errors as for `load_namer`."""
-    namer = load_namer(folder, device, "colour")
+    """The classifier of a finished run that names colorized pictures; errors as for `load_namer`."""
+    namer = load_namer(folder, device, "color")
     return Judge(namer.network, namer.categories, namer.meta)
 
 
 @torch.no_grad()
-def judge(judge: Judge, painters: Mapping[str, Trained], batches: Iterable[Batch], temperatures: tuple[float, ...]) -> Judgement:
-    """Have pictures judged in grey, coloured by each painter, and in truth.
+def judge(judge: Judge, painters: Mapping[str, Trained], batches: Iterable[Batch], temperatures: tuple[float, ...]) -> Judgment:
+    """Have pictures judged in gray, colorized by each painter, and in truth.
 
-    Of a painter over ab bins (paper 002's) the colours are read out at each of the `temperatures` of the annealed mean.
+    Of a painter over ab bins (paper 002's) the colors are read out at each of the `temperatures` of the annealed mean.
     """
     labels: list[int] = []
     ways: dict[str, Verdicts] = {}
     for batch in batches:
         labels += batch.labels.tolist()
-        colours = {"grey": torch.zeros_like(batch.ab)}
+        colors = {"gray": torch.zeros_like(batch.ab)}
         for name, painter in painters.items():
             network = painter.network
             if not isinstance(network, Zhang) or network.bins is None:
-                colours[name] = network(batch.L)
+                colors[name] = network(batch.L)
                 continue
             logits = network.predict(batch.L)
             for temperature in temperatures:
                 way = "mean" if temperature == 1 else f"annealed T {temperature:g}"
-                colours[f"{name}, {way}"] = network.bins.annealed_mean(logits, temperature)
-        for way, ab in {**colours, "truth": batch.ab}.items():
+                colors[f"{name}, {way}"] = network.bins.annealed_mean(logits, temperature)
+        for way, ab in {**colors, "truth": batch.ab}.items():
             ways.setdefault(way, Verdicts()).add(judge.probabilities(batch.L, ab), batch.labels)
-    return Judgement(judge.categories, labels, ways)
+    return Judgment(judge.categories, labels, ways)
 
 
 def _share(values: Iterable[float]) -> float:

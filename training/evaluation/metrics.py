@@ -1,4 +1,4 @@
-"""Scores of a coloured picture against the true one.
+"""Scores of a colorized picture against the true one.
 
 On RGB tensors `(n,3,h,w)` in [0, 1], all returning `(n,)`, as training looks at batches; and on bytes `(h,w,3)`, as evaluation
 looks at one picture after another through the very code that serves it.
@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.lab import luma
+from models.lab import rgb_to_luma
 
-PSNR_CAP = 60.0  # dB; a picture that is all grey in truth would otherwise count infinitely
+PSNR_CAP = 60.0  # dB; a picture that is all gray in truth would otherwise count infinitely
 AUC_LIMIT = 150  # units of ab error up to which the curve is taken
-COLOUR_EDGE = 12.0  # change of the true ab over two pixels that makes an edge between colours
+COLOR_EDGE = 12.0  # change of the true ab over two pixels that makes an edge between colors
 EDGE_NEAR, EDGE_FAR = 1, 6  # pixels on either side of an edge
 
 Floats = NDArray[np.float32]
@@ -28,16 +28,16 @@ def psnr(picture: Tensor, truth: Tensor) -> Tensor:
     return (-10 * torch.log10(error.clamp(min=1e-12))).clamp(max=PSNR_CAP)
 
 
-def colourfulness(picture: Tensor) -> Tensor:
-    """Hasler and Suesstrunk 2003: 0 for grey, about 15 slightly, 45 quite, 80 extremely colourful."""
+def colorfulness(picture: Tensor) -> Tensor:
+    """Hasler and Suesstrunk 2003: 0 for gray, about 15 slightly, 45 quite, 80 extremely colorful."""
     red, green, blue = (picture * 255).unbind(1)
     opponents = torch.stack((red - green, (red + green) / 2 - blue), dim=1).flatten(2)
     return opponents.std(dim=2, correction=0).norm(dim=1) + 0.3 * opponents.mean(dim=2).norm(dim=1)
 
 
-def grey(picture: Tensor) -> Tensor:
-    """The picture without its colour: its BT.601 luma, in whole levels as a grey file has it, on all channels."""
-    return ((luma(picture) * 255).round() / 255).expand_as(picture)
+def gray(picture: Tensor) -> Tensor:
+    """The picture without its color: its BT.601 luma, in whole levels as a gray file has it, on all channels."""
+    return ((rgb_to_luma(picture) * 255).round() / 255).expand_as(picture)
 
 
 def lab(picture: np.ndarray) -> Floats:
@@ -61,7 +61,7 @@ def ciede2000(picture: np.ndarray, truth: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Truth:
-    """The true colours of a picture, RGB bytes `(h,w,3)`, and what is measured of them once for all ways of colouring."""
+    """The true colors of a picture, RGB bytes `(h,w,3)`, and what is measured of them once for all ways of colorizing."""
 
     rgb: np.ndarray
 
@@ -71,9 +71,9 @@ class Truth:
         return lab(self.rgb)
 
     def contrast(self, painted: Floats, reach: int) -> float | None:
-        """How much of the true change of colour across the edges between colours is painted, `reach` pixels to either side.
+        """How much of the true change of color across the edges between colors is painted, `reach` pixels to either side.
 
-        1 is all of it, 0 none, as in a grey picture. None for a picture without such edges. `painted` is CIELAB `(h,w,3)`.
+        1 is all of it, 0 none, as in a gray picture. None for a picture without such edges. `painted` is CIELAB `(h,w,3)`.
         """
         kept = total = 0.0
         for axis in (0, 1):
@@ -81,7 +81,7 @@ class Truth:
             if len(true) <= 2 * EDGE_FAR:
                 continue
             near = np.linalg.norm(_steps(true, 1), axis=2)[EDGE_FAR - 1 : len(true) - EDGE_FAR - 1]
-            edges = near > COLOUR_EDGE
+            edges = near > COLOR_EDGE
             wanted, given = (_steps(each, reach)[EDGE_FAR - reach :][: len(near)][edges] for each in (true, mine))
             kept, total = kept + float((wanted * given).sum()), total + float((wanted * wanted).sum())
         return kept / total if total else None
@@ -97,8 +97,8 @@ def scores(picture: np.ndarray, truth: Truth) -> dict[str, float]:
     - `ab_mae`: mean absolute error of a and b, in CIELAB units.
     - `ab_auc`: area under the curve of the share of pixels whose ab error is within a limit, over limits from 0 to 150 (Zhang et
       al. 2016, section 3.1, without their rebalancing). 1 is perfect.
-    - `colourfulness`: Hasler and Suesstrunk 2003.
-    - `edge_near`, `edge_far`: `Truth.contrast` 1 px and 6 px to either side of the edges between true colours. Colour that bleeds
+    - `colorfulness`: Hasler and Suesstrunk 2003.
+    - `edge_near`, `edge_far`: `Truth.contrast` 1 px and 6 px to either side of the edges between true colors. Color that bleeds
       over an edge loses contrast near it and not far from it, so that 1 - near / far is how much bleeds, whatever the saturation.
       Our own definition, for want of a published one. A picture without such edges has none.
     """
@@ -112,7 +112,7 @@ def scores(picture: np.ndarray, truth: Truth) -> dict[str, float]:
         "delta_e": float(delta_e00(painted, truth.lab).mean()),
         "ab_mae": float(np.abs(painted[..., 1:] - truth.lab[..., 1:]).mean()),
         "ab_auc": float(1 - np.minimum(error, AUC_LIMIT).mean() / AUC_LIMIT),
-        "colourfulness": float(colourfulness(pair[0])),
+        "colorfulness": float(colorfulness(pair[0])),
         **{name: value for name, value in contrasts.items() if value is not None},
     }
 

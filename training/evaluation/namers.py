@@ -34,13 +34,13 @@ class TrainedNamer:
 
 
 NEEDED = {
-    "colour": "does not judge colours: give a run of the task naming that reads colour, li-judge for one.",
-    "grey": "does not name grey pictures, as a router does: give a run of the task naming that reads grey.",
+    "color": "does not judge colors: give a run of the task naming that reads color, li-judge for one.",
+    "gray": "does not name gray pictures, as a router does: give a run of the task naming that reads gray.",
 }
 
 
 def load_namer(folder: Path, device: torch.device, reads: str) -> TrainedNamer:
-    """The classifier of a finished run, if it reads *grey*, or *colour*, as is wanted.
+    """The classifier of a finished run, if it reads *gray*, or *color*, as is wanted.
 
     Raises:
         CheckpointError: there is no such run, or it does not name such pictures.
@@ -64,7 +64,7 @@ def naming_errors(runs: Mapping[str, Path], entries: Sequence[Entry], packs: Pat
     """
     found = {}
     for name, folder in runs.items():
-        namer = load_namer(folder, device, "grey")
+        namer = load_namer(folder, device, "gray")
         own = [entry for entry in entries if entry.category in namer.categories]
         if not own:
             raise DataError(f"{folder} names {', '.join(namer.categories)}, and none of the pictures is of these.")

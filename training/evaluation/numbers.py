@@ -38,7 +38,7 @@ def _differences(found: Evaluation) -> dict[str, Interval]:
     """Differences in mean ΔE00, named by what is subtracted from what."""
     scored = found.scored
     pairs = [
-        ("routed", "grey"),
+        ("routed", "gray"),
         ("routed", "general"),
         ("routed", "oracle"),
         ("routed", "best"),
@@ -47,8 +47,8 @@ def _differences(found: Evaluation) -> dict[str, Interval]:
     ]
     differences = {f"{way} - {other}": scored.difference(way, other) for way, other in pairs}
     for prefix in found.rivals:
-        for other in ("grey", "general"):
-            against = other if other == "grey" else prefix + other
+        for other in ("gray", "general"):
+            against = other if other == "gray" else prefix + other
             differences[f"{prefix}routed - {other}"] = scored.difference(f"{prefix}routed", against)
     for name, chosen, way, other in (
         ("least certain", found.least_certain, "soft", "routed"),
@@ -71,7 +71,7 @@ def _category(found: Evaluation, own: Scored) -> dict[str, Any]:
         "pictures": len(own),
         "ways": {way: plain(own.row(way)) for way in own.ways if ": " not in way or way.endswith(": routed")},
         "routed - general": plain(own.difference("routed", "general")),
-        "routed - grey": plain(own.difference("routed", "grey")),
+        "routed - gray": plain(own.difference("routed", "gray")),
         "routed - oracle": plain(own.difference("routed", "oracle")),
     }
 

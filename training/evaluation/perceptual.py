@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from models.torchvision_parts import AlexNet_Weights  # before the packages, which need it to have been imported
+from models.torchvision_compat import AlexNet_Weights  # before the packages, which need it to have been imported
 from training.evaluation.frechet import as_tensor, without_gradients
 from training.evaluation.study import Witness
 

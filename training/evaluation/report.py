@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table as Shown
 
-from models.files import replace_folder
+from models.atomic_files import replace_folder
 from training.data.manifest import DataError
 from training.evaluation import sections
 from training.evaluation.document import Block, figures, html, markdown
@@ -29,7 +29,7 @@ Numbers = Mapping[str, Any]
 
 def blocks(found: Numbers, samples: Sequence[tuple[str, Image.Image]]) -> list[Block]:
     """All of the report, from the values of `report.json`."""
-    parts = (sections.colour, sections.against, sections.routing, sections.semantic, sections.data, sections.method)
+    parts = (sections.color, sections.against, sections.routing, sections.semantic, sections.data, sections.method)
     return [*front_page(found, samples), *(block for section in parts for block in section(found))]
 
 
@@ -74,18 +74,18 @@ def made_with(command: str, device: str) -> dict[str, str]:
 
 def show(found: Numbers, console: Console) -> None:
     """Print the ways, then every category."""
-    table = Shown("way", "PSNR minus grey's, dB", "ΔE00", "of grey's", "colourfulness / truth's")
+    table = Shown("way", "PSNR minus gray's, dB", "ΔE00", "of gray's", "colorfulness / truth's")
     for way, row in found["ways"].items():
         table.add_row(
             titled(way), interval(row["psnr_gain"], "+.2f"), interval(row["delta_e"]), interval(row["delta_e_ratio"], ".3f"),
-            interval(row["colourfulness_ratio"]),
+            interval(row["colorfulness_ratio"]),
         )  # fmt: skip
     console.print(f"{found['bundle']} on {found['pictures']} pictures")
     console.print(table)
-    table = Shown("category", "pictures", "ΔE00 routed", "general", "of grey's", "colourfulness")
+    table = Shown("category", "pictures", "ΔE00 routed", "general", "of gray's", "colorfulness")
     for name, row in found["categories"].items():
         routed, general = row["ways"]["routed"], row["ways"]["general"]
-        scores = (routed["delta_e"], general["delta_e"], routed["delta_e_ratio"], routed["colourfulness_ratio"])
+        scores = (routed["delta_e"], general["delta_e"], routed["delta_e_ratio"], routed["colorfulness_ratio"])
         table.add_row(name, str(row["pictures"]), *(number(each[0]) for each in scores))
     console.print(table)
 
@@ -93,12 +93,12 @@ def show(found: Numbers, console: Console) -> None:
 def readme_table(found: Numbers) -> str:
     """The README's table, from the values of `report.json`."""
     lines = [
-        f"| {found['pictures']:,} photographs in grey | PSNR minus grey's, dB | colourfulness / truth's | ΔE00 | ΔE00 / grey's |",
+        f"| {found['pictures']:,} photographs in gray | PSNR minus gray's, dB | colorfulness / truth's | ΔE00 | ΔE00 / gray's |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for way in ("grey", "constant", "random", "general", "routed", "soft", "oracle"):
+    for way in ("gray", "constant", "random", "general", "routed", "soft", "oracle"):
         row, title = found["ways"][way], f"**{TITLES[way]}**" if way == "routed" else TITLES[way]
-        gain, vivid, error, ratio = (row[key][0] for key in ("psnr_gain", "colourfulness_ratio", "delta_e", "delta_e_ratio"))
+        gain, vivid, error, ratio = (row[key][0] for key in ("psnr_gain", "colorfulness_ratio", "delta_e", "delta_e_ratio"))
         lines.append(f"| {title} | {gain:+.2f} | {vivid:.2f} | {error:.2f} | {ratio:.3f} |")
     router = found["routing"]["routed"]
     lines += [

@@ -1,4 +1,4 @@
-"""Photographs that may be shown to anybody: the colour samples of packages that the training extra depends on."""
+"""Photographs that may be shown to anybody: the color samples of packages that the training extra depends on."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def packaged_samples() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def own_samples(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The colour pictures of a folder, in the order of their names.
+    """The color pictures of a folder, in the order of their names.
 
     Raises:
         DataError: there are none, or one cannot be decoded.
@@ -43,7 +43,7 @@ def own_samples(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def sample_rows(ensemble: Ensemble, samples: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, Image.Image]]:
-    """Each sample as it is in grey, painted, by the general expert alone, and in truth, side by side; with what the router said."""
+    """Each sample as it is in gray, painted, by the general expert alone, and in truth, side by side; with what the router said."""
     for name, rgb in samples:
         image = Image.fromarray(rgb)
         truth = image.resize((max(1, round(HEIGHT * image.width / image.height)), HEIGHT))
@@ -51,8 +51,8 @@ def sample_rows(ensemble: Ensemble, samples: Iterable[tuple[str, np.ndarray]]) -
         ab, decision = ensemble.paint(picture)
         general, _ = ensemble.paint(picture, Options(category=ensemble.bundle.router.fallback))
         row = Image.new("RGB", (4 * truth.width + 12, HEIGHT), "white")
-        views = truth.convert("L").convert("RGB"), *(Image.fromarray(joined(picture, each)) for each in (ab, general)), truth
-        for index, view in enumerate(views):
+        features = truth.convert("L").convert("RGB"), *(Image.fromarray(joined(picture, each)) for each in (ab, general)), truth
+        for index, view in enumerate(features):
             row.paste(view, (index * (truth.width + 4), 0))
         why = {"confident": "confident", "below_threshold": "too unsure, so the fallback", "unmapped": "of no category"}[
             decision.reason

@@ -12,22 +12,22 @@ from training.evaluation.wording import TITLES, difference, errors, named, numbe
 Numbers = Mapping[str, Any]
 
 SCORES = {
-    "psnr": "PSNR, dB", "ssim": "SSIM", "ab_mae": "ab error", "ab_auc": "area under its curve", "colourfulness": "colourfulness",
-    "colourfulness_of_means": "its distance: of means", "colourfulness_by_picture": "by picture",
+    "psnr": "PSNR, dB", "ssim": "SSIM", "ab_mae": "ab error", "ab_auc": "area under its curve", "colorfulness": "colorfulness",
+    "colorfulness_of_means": "its distance: of means", "colorfulness_by_picture": "by picture",
     "edge_bleeding": "bleeding at edges",
 }  # fmt: skip
 
 
-def colour(found: Numbers) -> Iterator[Block]:
+def color(found: Numbers) -> Iterator[Block]:
     """Every score of every way, then by category."""
-    yield Heading("Colour")
+    yield Heading("Color")
     yield Table(
         ("way", *SCORES.values()), [(titled(way), *_scores(row)) for way, row in found["ways"].items()], (TITLES["routed"],)
     )
     yield Text(
-        "PSNR, SSIM and ab error (mean absolute, CIELAB units) reward timid colours; grey beats most colorizers in them. "
-        "Distances of colourfulness are published in two ways, as the distance of means and as the mean of distances. Bleeding is "
-        "the share of the painted contrast across colour edges that is missing within a pixel of them. Oracle, worst and best "
+        "PSNR, SSIM and ab error (mean absolute, CIELAB units) reward timid colors; gray beats most colorizers in them. "
+        "Distances of colorfulness are published in two ways, as the distance of means and as the mean of distances. Bleeding is "
+        "the share of the painted contrast across color edges that is missing within a pixel of them. Oracle, worst and best "
         "know the truth: they are bounds, not rivals."
     )
     rows = [(named(name), difference(each)) for name, each in found["differences"].items()]
@@ -48,13 +48,13 @@ def _scores(row: Numbers) -> list[str]:
 
 def _categories(categories: Numbers) -> Iterator[Block]:
     rows = [
-        (name, str(row["pictures"]), number(row["ways"]["routed"]["delta_e_ratio"][0], ".3f"), difference(row["routed - grey"]),
+        (name, str(row["pictures"]), number(row["ways"]["routed"]["delta_e_ratio"][0], ".3f"), difference(row["routed - gray"]),
          difference(row["routed - general"]), difference(row["routed - oracle"]), difference(row["ways"]["routed"]["psnr_gain"]),
-         number(row["ways"]["routed"]["colourfulness_ratio"][0]))
+         number(row["ways"]["routed"]["colorfulness_ratio"][0]))
         for name, row in categories.items()
     ]  # fmt: skip
-    columns = ("category", "pictures", "ΔE00 / grey's", "ΔE00 minus grey's", "minus general's", "minus oracle's",
-               "PSNR minus grey's", "colourfulness / truth's")  # fmt: skip
+    columns = ("category", "pictures", "ΔE00 / gray's", "ΔE00 minus gray's", "minus general's", "minus oracle's",
+               "PSNR minus gray's", "colorfulness / truth's")  # fmt: skip
     yield Text("By category, routed:")
     yield Table(columns, rows)
     ways = list(next(iter(categories.values()))["ways"])
@@ -66,7 +66,7 @@ def _categories(categories: Numbers) -> Iterator[Block]:
         charts.differences(
             "ΔE00, routed minus the general expert alone", {name: row["routed - general"] for name, row in categories.items()}
         ),
-        "Does routing pay? ΔE00 of routed minus the general expert alone, by category, with 95% intervals. Grey: no difference.",
+        "Does routing pay? ΔE00 of routed minus the general expert alone, by category, with 95% intervals. Gray: no difference.",
     )
 
 
@@ -150,32 +150,32 @@ def semantic(found: Numbers) -> Iterator[Block]:
     yield Heading("Semantic score")
     yield Text(
         f"{judged['judge']} looks at {judged['pictures']:,} pictures ({judged['skipped']:,} others are of classes that it does not "
-        "know) and gives the probability of the true class (paper 004, 2.5.2). Best: how often a way has the highest of grey, "
+        "know) and gives the probability of the true class (paper 004, 2.5.2). Best: how often a way has the highest of gray, "
         "general and all "
         "routed ones; those that are level, as routed and general often are, all count. " + _independence(judged)
     )
     rows = [
         (titled(way), number(row["mean"], ".3f"), number(row["median"], ".3f"), number(row["sd"], ".3f"), str(row.get("best", "")),
-         f"{row['accuracy']:.1%}", "" if way == "grey" else difference(row["gain"], 100),
-         "" if way == "grey" else difference(row["confidence_gain"], 100))
+         f"{row['accuracy']:.1%}", "" if way == "gray" else difference(row["gain"], 100),
+         "" if way == "gray" else difference(row["confidence_gain"], 100))
         for way, row in judged["ways"].items()
     ]  # fmt: skip
-    columns = ("way", "mean", "median", "SD", "best", "accuracy", "minus grey's, points", "confidence minus grey's, points")
+    columns = ("way", "mean", "median", "SD", "best", "accuracy", "minus gray's, points", "confidence minus gray's, points")
     yield Table(columns, rows, (TITLES["routed"],))
     yield Text(
-        "The last column is paper 002's question, whether colour makes the classifier surer of the truth. T = 1 is the plain mean "
-        "of the predicted colours, T = 0.38 Zhang et al.'s annealed mean, both without the bundle's muting and saturation."
+        "The last column is paper 002's question, whether color makes the classifier surer of the truth. T = 1 is the plain mean "
+        "of the predicted colors, T = 0.38 Zhang et al.'s annealed mean, both without the bundle's muting and saturation."
     )
-    ways = ["grey", "routed", *(way for way in judged["ways"] if way.endswith(": routed")), "truth"]
+    ways = ["gray", "routed", *(way for way in judged["ways"] if way.endswith(": routed")), "truth"]
     whole = {titled(way): {"": [score for row in judged["by_class"].values() for score in row[way]]} for way in ways}
     caption = "The box holds the middle half of the pictures, its line is the median."
     yield Figure("semantic", charts.boxes(whole, ("",)), f"The judge's scores of all pictures. {caption}")
-    shown = ("grey", "routed", "truth")
+    shown = ("gray", "routed", "truth")
     yield Figure("semantic-by-class", charts.boxes(judged["by_class"], shown), f"The judge's scores by class. {caption}")
 
 
 def _independence(judged: Numbers) -> str:
-    told = [f"It learned from the colours of {', '.join(judged['judge_sets']) or 'pictures that are not told'}"]
+    told = [f"It learned from the colors of {', '.join(judged['judge_sets']) or 'pictures that are not told'}"]
     if judged["pictures_that_the_judge_knows"] is None:
         told = [f"{told[0]}; whether this manifest has any of these pictures is not known."]
     else:
@@ -193,12 +193,12 @@ def _independence(judged: Numbers) -> str:
 
 
 def data(found: Numbers) -> Iterator[Block]:
-    """How far the painted colours are from the true ones as distributions."""
+    """How far the painted colors are from the true ones as distributions."""
     distribution = found["distribution"]
-    yield Heading("Distribution of colours")
+    yield Heading("Distribution of colors")
     yield Text(
         "The Jensen-Shannon divergence between the ab that was painted and the true one, over cells of 10 units: 0 for equal "
-        "distributions, 1 for such as share nothing (paper 000 looks at the colours of its data to explain those of its networks)."
+        "distributions, 1 for such as share nothing (paper 000 looks at the colors of its data to explain those of its networks)."
     )
     names = list(next(iter(distribution.values()))["by_category"])
     rows = [(name, *(f"{each['by_category'][name]:.3f}" for each in distribution.values())) for name in names]

@@ -1,8 +1,8 @@
-"""Does the right thing stand out? A classifier of coloured pictures gives each way of colouring its score; paper 004, section
+"""Does the right thing stand out? A classifier of colorized pictures gives each way of colorizing its score; paper 004, section
 2.5.2.
 
 A picture's score is the probability of its true class. The paper's own judge is an ImageNet network, whose score for a class is
-that of the likeliest label that belongs to it; another judge is a run of the task *naming* that reads colour (paper 002's).
+that of the likeliest label that belongs to it; another judge is a run of the task *naming* that reads color (paper 002's).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from models.classifiers import imagenet_members
 from models.ensemble import Ensemble
 from models.errors import CheckpointError
 from models.lab import srgb_to_lab
-from models.torchvision_parts import get_model
+from models.torchvision_compat import get_model
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD
 from training.data.manifest import Entry, digest
 from training.evaluation.frechet import as_tensor, without_gradients
@@ -33,7 +33,7 @@ IMAGENET_SIDE = 224
 
 @dataclass(frozen=True)
 class SemanticJudge:
-    """A witness that names coloured pictures; `sets` and `data`: what it learned from, and its digest, if that is known."""
+    """A witness that names colorized pictures; `sets` and `data`: what it learned from, and its digest, if that is known."""
 
     name: str
     categories: tuple[str, ...]
@@ -43,7 +43,7 @@ class SemanticJudge:
 
 
 def semantic_judge(what: str, device: torch.device) -> SemanticJudge:
-    """A judge: the folder of a naming run that reads colour, or `NETWORK=FILE` with torchvision's weights of any of its
+    """A judge: the folder of a naming run that reads color, or `NETWORK=FILE` with torchvision's weights of any of its
     classifiers.
 
     Raises:
@@ -88,13 +88,13 @@ def _imagenet(name: str, file: Path, device: torch.device) -> SemanticJudge:
 
 
 def verdicts(studies: Sequence[Study], judge: SemanticJudge) -> dict[str, Any]:
-    """The judge's scores of every way: paper 004's statistics, the accuracy with its gain over grey, and the scores by class."""
+    """The judge's scores of every way: paper 004's statistics, the accuracy with its gain over gray, and the scores by class."""
     known = [each for each in studies if each.category in judge.categories]
     truth = np.array([judge.categories.index(each.category) for each in known])
     given = {way: np.array([each.seen["judge"][way] for each in known]) for way in known[0].seen["judge"]}
     score = {way: each[np.arange(len(known)), truth] for way, each in given.items()}
     right = {way: (each.argmax(axis=1) == truth).astype(float) for way, each in given.items()}
-    rivals = [way for way in given if way in ("grey", "general") or way.endswith("routed")]
+    rivals = [way for way in given if way in ("gray", "general") or way.endswith("routed")]
     best = np.max([score[way] for way in rivals], axis=0)
     sampled = Bootstrap(len(known))
     return {
@@ -106,8 +106,8 @@ def verdicts(studies: Sequence[Study], judge: SemanticJudge) -> dict[str, Any]:
                 "mean": float(score[way].mean()), "median": float(np.median(score[way])),
                 "sd": float(score[way].std(ddof=1)) if len(known) > 1 else None,
                 **({"best": int((score[way] == best).sum())} if way in rivals else {}),
-                "accuracy": float(right[way].mean()), "gain": sampled.mean(right[way] - right["grey"]),
-                "confidence_gain": sampled.mean(score[way] - score["grey"]),
+                "accuracy": float(right[way].mean()), "gain": sampled.mean(right[way] - right["gray"]),
+                "confidence_gain": sampled.mean(score[way] - score["gray"]),
             }
             for way in given
         },

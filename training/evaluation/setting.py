@@ -1,4 +1,4 @@
-"""What all pictures of an evaluation are judged with: the bundles, other people's colours, other read-outs, and who looks on."""
+"""What all pictures of an evaluation are judged with: the bundles, other people's colors, other read-outs, and who looks on."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy

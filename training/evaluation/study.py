@@ -1,4 +1,4 @@
-"""One picture under every way of colouring: each expert of each bundle paints it once, and every route follows from that.
+"""One picture under every way of colorizing: each expert of each bundle paints it once, and every route follows from that.
 
 The ways of a bundle: *general* (the fallback's expert alone), *routed*, *soft*, *oracle* (the expert of the true category),
 *forced* (that of the likeliest category, however unlikely), *worst* and *best* (that of the greatest and of the least ΔE00: what a
@@ -57,14 +57,14 @@ class Study:
     routes: Mapping[str, Route]
     probabilities: Mapping[str, Mapping[str, float]]
     seen: Mapping[str, Mapping[str, np.ndarray]]
-    colours: Mapping[str, np.ndarray]
+    colors: Mapping[str, np.ndarray]
 
 
 def study(setting: Setting, entry: Entry, rgb: np.ndarray) -> Study:
-    """Judge every way on a picture of true colours `rgb`, bytes `(h,w,3)`."""
+    """Judge every way on a picture of true colors `rgb`, bytes `(h,w,3)`."""
     truth, category = Truth(rgb), entry.category
     picture = Picture(np.array(Image.fromarray(rgb).convert("L")), None, "PNG")
-    painted = {"grey": np.repeat(picture.luma[..., None], 3, axis=2), "constant": joined(picture, setting.mean_ab)}
+    painted = {"gray": np.repeat(picture.luma[..., None], 3, axis=2), "constant": joined(picture, setting.mean_ab)}
     if (lent := setting.lent_ab.get(entry.sha256)) is not None:
         painted["random"] = joined(picture, lent.float())
     found = {way: scores(each, truth) for way, each in painted.items()}
@@ -93,8 +93,8 @@ def study(setting: Setting, entry: Entry, rgb: np.ndarray) -> Study:
     looked_at = [way for way in painted if setting.witnessed(way)]
     stack = np.stack([painted[way] for way in looked_at])
     seen = {name: dict(zip(looked_at, witness(stack), strict=True)) for name, witness in setting.witnesses.items()}
-    colours = {way: colour_counts(painted[way]) for way in looked_at}
-    return Study(category, found, crossing, routes, probabilities, seen, colours)
+    colors = {way: color_counts(painted[way]) for way in looked_at}
+    return Study(category, found, crossing, routes, probabilities, seen, colors)
 
 
 class _Shown:
@@ -102,7 +102,7 @@ class _Shown:
 
     def __init__(self, ensemble: Ensemble, picture: Picture, truth: Truth) -> None:
         self.ensemble, self.picture, self.truth = ensemble, picture, truth
-        self.probabilities, self._paint = ensemble.studio(picture)
+        self.probabilities, self._paint = ensemble.inspect(picture)
         self._ab: dict[str, Tensor] = {}
         self._done: dict[str, Painted] = {}
 
@@ -125,12 +125,12 @@ class _Shown:
 
 
 def joined(picture: Picture, ab: Tensor) -> np.ndarray:
-    """RGB bytes `(h,w,3)` of a grey picture and ab at any resolution, as serving joins them."""
+    """RGB bytes `(h,w,3)` of a gray picture and ab at any resolution, as serving joins them."""
     rgb: np.ndarray = chroma.join_rgb(picture.luma, chroma.chroma_planes(picture.luma, ab))
     return rgb
 
 
-def colour_counts(rgb: np.ndarray) -> np.ndarray:
+def color_counts(rgb: np.ndarray) -> np.ndarray:
     """How many pixels of RGB bytes `(h,w,3)` lie in each cell of the ab plane."""
     lab = srgb_to_lab(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255)
     return cell_counts(lab[0, 1:].numpy()).astype(np.uint32)

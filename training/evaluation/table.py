@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from training.evaluation.intervals import Bootstrap, Interval
 from training.evaluation.study import Study
 
-METRICS = ("psnr", "ssim", "delta_e", "ab_mae", "ab_auc", "colourfulness", "edge_near", "edge_far")
+METRICS = ("psnr", "ssim", "delta_e", "ab_mae", "ab_auc", "colorfulness", "edge_near", "edge_far")
 
 LEAST_CONTRAST = 0.05  # of the true one, far from edges, for which it can be said how much of it bleeds
 
@@ -49,27 +49,27 @@ class Scored:
             yield name, self.pick(self.categories == name)
 
     def row(self, way: str) -> dict[str, Interval]:
-        """What is said of a way: each metric's mean, and beside it what it is of grey's and the truth's.
+        """What is said of a way: each metric's mean, and beside it what it is of gray's and the truth's.
 
-        `psnr_gain` is PSNR minus grey's, `delta_e_ratio` ΔE00 over grey's, `colourfulness_ratio` over the truth's. The distance of
-        colourfulness to the truth's has two published definitions: `colourfulness_of_means` is that of the means,
-        `colourfulness_by_picture` the mean of each picture's.
+        `psnr_gain` is PSNR minus gray's, `delta_e_ratio` ΔE00 over gray's, `colorfulness_ratio` over the truth's. The distance of
+        colorfulness to the truth's has two published definitions: `colorfulness_of_means` is that of the means,
+        `colorfulness_by_picture` the mean of each picture's.
         """
-        sampled, mine, grey, truth = Bootstrap(len(self)), self.values[way], self.values["grey"], self.values["truth"]
-        difference = mine["colourfulness"] - truth["colourfulness"]
+        sampled, mine, gray, truth = Bootstrap(len(self)), self.values[way], self.values["gray"], self.values["truth"]
+        difference = mine["colorfulness"] - truth["colorfulness"]
         of_means = sampled.mean(difference)
         return {
             **{metric: sampled.mean(mine[metric]) for metric in METRICS},
-            "psnr_gain": sampled.mean(mine["psnr"] - grey["psnr"]),
-            "delta_e_ratio": sampled.ratio(mine["delta_e"], grey["delta_e"]),
-            "colourfulness_ratio": sampled.ratio(mine["colourfulness"], truth["colourfulness"]),
-            "colourfulness_of_means": _magnitude(of_means),
-            "colourfulness_by_picture": sampled.mean(np.abs(difference)),
+            "psnr_gain": sampled.mean(mine["psnr"] - gray["psnr"]),
+            "delta_e_ratio": sampled.ratio(mine["delta_e"], gray["delta_e"]),
+            "colorfulness_ratio": sampled.ratio(mine["colorfulness"], truth["colorfulness"]),
+            "colorfulness_of_means": _magnitude(of_means),
+            "colorfulness_by_picture": sampled.mean(np.abs(difference)),
             "edge_bleeding": self._bleeding(way),
         }
 
     def _bleeding(self, way: str) -> Interval:
-        """1 - near / far; not a number where there is no colour at edges to bleed."""
+        """1 - near / far; not a number where there is no color at edges to bleed."""
         near, far = (self.values[way][metric] for metric in ("edge_near", "edge_far"))
         there = np.isfinite(far)
         if not there.any() or far[there].mean() < LEAST_CONTRAST:

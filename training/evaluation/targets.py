@@ -34,10 +34,10 @@ def _photographs(found: Numbers, cifar: Numbers) -> Iterator[Aim]:
     yield "router: top-1", "92%", percent(top1), top1[0] >= 0.92
     yield "router: top-3", "98.5%", percent(top3), top3[0] >= 0.985
     yield "router: calibration error", "3% at most", f"{doubt:.1%}", doubt <= 0.03
-    gain, ratio, vivid = (routed[key] for key in ("psnr_gain", "delta_e_ratio", "colourfulness_ratio"))
-    yield "PSNR minus grey's, dB", "+2.0", difference(gain), gain[0] >= 2.0
-    yield "ΔE00 over grey's", "0.78 at most", interval(ratio, ".3f"), ratio[0] <= 0.78
-    yield "colourfulness over the truth's", "0.80 to 1.10", interval(vivid), 0.8 <= vivid[0] <= 1.1
+    gain, ratio, vivid = (routed[key] for key in ("psnr_gain", "delta_e_ratio", "colorfulness_ratio"))
+    yield "PSNR minus gray's, dB", "+2.0", difference(gain), gain[0] >= 2.0
+    yield "ΔE00 over gray's", "0.78 at most", interval(ratio, ".3f"), ratio[0] <= 0.78
+    yield "colorfulness over the truth's", "0.80 to 1.10", interval(vivid), 0.8 <= vivid[0] <= 1.1
     yield "ΔE00, routed minus the general expert", "below 0", *_below(differences["routed - general"])
     by_category = [row["routed - general"] for row in found["categories"].values()]
     better, surely = sum(each[0] < 0 for each in by_category), sum(sign(each) == -1 for each in by_category)
@@ -48,7 +48,7 @@ def _photographs(found: Numbers, cifar: Numbers) -> Iterator[Aim]:
     for judged, note in ((found, "it knows pictures that everyday learned from"), (cifar, "independent")):
         judge, points = judged["semantic"]["judge"], judged["semantic"]["ways"]["routed"]["gain"]
         yield (
-            f"a judge's accuracy, coloured minus grey: {judge}; {note}",
+            f"a judge's accuracy, colorized minus gray: {judge}; {note}",
             "above 0",
             difference(points, 100, " points"),
             sign(points) == 1,
@@ -63,10 +63,10 @@ def _strangers(found: Numbers, unseen: Numbers, strangers: Numbers) -> Iterator[
             "below 0",
             *_below(told["differences"]["no category: general - forced"]),
         )
-    gain, ratio, vivid = (unseen["ways"]["routed"][key] for key in ("psnr_gain", "delta_e_ratio", "colourfulness_ratio"))
-    yield "kinds never seen: PSNR minus grey's, dB", "0 or more", difference(gain), gain[0] >= 0
-    yield "kinds never seen: ΔE00 over grey's", "1 at most", interval(ratio, ".3f"), ratio[0] <= 1.0
-    yield "kinds never seen: colourfulness over the truth's", "0.35", interval(vivid), vivid[0] >= 0.35
+    gain, ratio, vivid = (unseen["ways"]["routed"][key] for key in ("psnr_gain", "delta_e_ratio", "colorfulness_ratio"))
+    yield "kinds never seen: PSNR minus gray's, dB", "0 or more", difference(gain), gain[0] >= 0
+    yield "kinds never seen: ΔE00 over gray's", "1 at most", interval(ratio, ".3f"), ratio[0] <= 1.0
+    yield "kinds never seen: colorfulness over the truth's", "0.35", interval(vivid), vivid[0] >= 0.35
 
 
 def _below(each: Ends) -> tuple[str, bool]:

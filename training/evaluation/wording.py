@@ -6,7 +6,7 @@ Ends = Sequence[float | None]  # a value, and the ends of its interval
 NOTHING = "–"
 
 TITLES = {
-    "grey": "grey",
+    "gray": "gray",
     "constant": "constant mean ab",
     "random": "ab of another picture",
     "general": "general expert alone",
@@ -18,7 +18,7 @@ TITLES = {
     "best": "best route",
 }
 DIFFERENCES = {
-    "routed - grey": "routed against grey",
+    "routed - gray": "routed against gray",
     "routed - general": "routed against the general expert alone",
     "routed - oracle": "route regret: routed against the true category's expert",
     "routed - best": "what a perfect choice of expert for each picture would still gain",

@@ -13,14 +13,14 @@ from training.learner import part
 from training.publishing.base import Base
 from training.trained import BASE, Trained
 
-IMAGENET_LICENCE = "the terms of torchvision's ImageNet weights"
+IMAGENET_LICENSE = "the terms of torchvision's ImageNet weights"
 
 
 class Cards:
     """Collects `files` and `trunks`; nothing is on the disk before the bundle is whole."""
 
-    def __init__(self, licence: str, base: Base | None, working_size: int) -> None:
-        self.licence, self.base, self.working_size = licence, base, working_size
+    def __init__(self, license: str, base: Base | None, working_size: int) -> None:
+        self.license, self.base, self.working_size = license, base, working_size
         self.files: dict[str, bytes] = {}
         self.trunks: dict[str, TrunkCard] = {}
         if base is not None:
@@ -33,7 +33,7 @@ class Cards:
         content = save({key: tensor.contiguous() for key, tensor in half.items()})
         file = f"{name}.safetensors"
         self.files[file] = content
-        values = {"licence": self.licence, **values}
+        values = {"license": self.license, **values}
         return kind(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), data=data, **values)
 
     def expert(self, file: str, category: str, trained: Trained, arguments: dict[str, Any]) -> ExpertCard:
@@ -61,8 +61,8 @@ class Cards:
         name = f"{trained.trunk}-{trained.size}"
         if name not in self.trunks:
             source = trained.meta["trunk"]
-            licence = IMAGENET_LICENCE if source["weights"] != "everyday" else self.licence
+            license = IMAGENET_LICENSE if source["weights"] != "everyday" else self.license
             self.trunks[name] = self.card(TrunkCard, trained.trunk, trained.network.trunk.state_dict(), "", family="vgg_trunk",
                                           arguments={"network": source["network"]}, working_size=trained.size,
-                                          licence=licence)  # fmt: skip
+                                          license=license)  # fmt: skip
         return name

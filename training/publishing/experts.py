@@ -79,8 +79,8 @@ class Gallery:
         if general is not None:
             rest = torch.tensor([self.material.categories[label] not in chosen for label in self.val.labels])
             parts.append((general.tried.of(rest), served))
-        share = sum(tried.colourfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts)
-        self.console.print(f"{len(experts)} experts for {len(painted_by)} categories, {share:.2f} of the truth's colourfulness")
+        share = sum(tried.colorfulness[way].sum() for tried, way in parts) / sum(tried.truth.sum() for tried, _ in parts)
+        self.console.print(f"{len(experts)} experts for {len(painted_by)} categories, {share:.2f} of the truth's colorfulness")
         return experts, painted_by
 
     def general(self) -> Painter | None:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from models.bundle import load_bundle
 from models.errors import BundleError
-from models.files import replace_folder
+from models.atomic_files import replace_folder
 from models.manifest import MANIFEST, Manifest
 from training.config import BundleRecipe, ImageNetRouter, RecipeError
 from training.material import GENERAL, Material
@@ -32,7 +32,7 @@ def publish(recipe: BundleRecipe, manifest: Path, runs: Path, folder: Path, cons
         raise RecipeError("the recipe has no base, whose head would route: name a joint run, or give the router imagenet.")
     material, place = Material(recipe.data, manifest), alone(device).device
     base = load_base(runs, recipe.base, material.categories, place) if recipe.base else None
-    cards = Cards(recipe.licence, base, recipe.working_size)
+    cards = Cards(recipe.license, base, recipe.working_size)
     categories = [name for name in material.categories if name != GENERAL or base is not None or recipe.general]
     if isinstance(recipe.router, ImageNetRouter):
         router, named = imagenet_router(recipe.router, cards)
@@ -43,7 +43,7 @@ def publish(recipe: BundleRecipe, manifest: Path, runs: Path, folder: Path, cons
     experts, painted_by = Gallery(recipe, material, runs, base, cards, place, console).choose(categories)
     cards.keep(router, experts)
     whole = Manifest(
-        name=recipe.name, description=recipe.description, licence=recipe.licence, sources=recipe.sources,
+        name=recipe.name, description=recipe.description, license=recipe.license, sources=recipe.sources,
         categories=painted_by, trunks=cards.trunks, router=router, experts=experts,
     )  # fmt: skip
     _put_in_place(folder, {**cards.files, MANIFEST: (whole.model_dump_json(indent=1) + "\n").encode()})

@@ -1,4 +1,4 @@
-"""What comes of each way to serve a network: how far from the truth, and how colourful, it paints validation pictures."""
+"""What comes of each way to serve a network: how far from the truth, and how colorful, it paints validation pictures."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from models.colorizers import Colorizer
 from models.colorizers.vgg_expert import VggExpert
 from models.lab import lab_to_srgb
 from training.data.batches import Batch
-from training.evaluation.metrics import colourfulness
+from training.evaluation.metrics import colorfulness
 from training.losses import delta_e94
 
 TEMPERATURES = (0.38, 0.55, 0.75, 1.0)  # below the published 0.38 ΔE still falls a little, and PSNR much: borders, and loud errors
@@ -38,17 +38,17 @@ READ_OUTS = tuple(ReadOut(*values) for values in product(TEMPERATURES, MUTES, SA
 class Tried:
     """A network's pictures in each of the ways that it could be served, as its arguments: all of `READ_OUTS`, or just one.
 
-    `errors` (mean ΔE94) and `colourfulness` are `(ways, n)`, and `truth` is the colourfulness `(n,)` of the pictures themselves.
+    `errors` (mean ΔE94) and `colorfulness` are `(ways, n)`, and `truth` is the colorfulness `(n,)` of the pictures themselves.
     """
 
     ways: tuple[dict[str, Any], ...]
     errors: Tensor
-    colourfulness: Tensor
+    colorfulness: Tensor
     truth: Tensor
 
     def of(self, chosen: Tensor) -> "Tried":
         """The same for some of the pictures, by a mask `(n,)`."""
-        return Tried(self.ways, self.errors[:, chosen], self.colourfulness[:, chosen], self.truth[chosen])
+        return Tried(self.ways, self.errors[:, chosen], self.colorfulness[:, chosen], self.truth[chosen])
 
     @property
     def least_errors(self) -> Tensor:
@@ -56,9 +56,9 @@ class Tried:
         return self.errors[self.errors.mean(dim=1).argmin()]
 
     def worth_most(self, price: float, furthest: float) -> tuple[float, int] | None:
-        """The least error less `price` times colourfulness, and its way, where the mean error is `furthest` at most; or None."""
+        """The least error less `price` times colorfulness, and its way, where the mean error is `furthest` at most; or None."""
         error = self.errors.mean(dim=1)
-        cost = (error - price * self.colourfulness.mean(dim=1)).masked_fill(error > furthest, float("inf"))
+        cost = (error - price * self.colorfulness.mean(dim=1)).masked_fill(error > furthest, float("inf"))
         way = int(cost.argmin())
         return (float(cost[way]), way) if error[way] <= furthest else None
 
@@ -72,8 +72,8 @@ def try_out(network: Colorizer, arguments: dict[str, Any], batches: Iterable[Bat
         L, truth = F.avg_pool2d(batch.L, 4), F.avg_pool2d(batch.ab, 4)  # where distributions are predicted
         found = list(_all_read_outs(network, batch.L) if isinstance(network, VggExpert) else [painted(network, batch.L)])
         errors.append(torch.stack([delta_e94(ab, truth).mean(dim=(1, 2)).cpu() for ab in found]))
-        vividness.append(torch.stack([_colourfulness(L, ab) for ab in found]))
-        true.append(_colourfulness(L, truth))
+        vividness.append(torch.stack([_colorfulness(L, ab) for ab in found]))
+        true.append(_colorfulness(L, truth))
     return Tried(ways, torch.cat(errors, dim=1), torch.cat(vividness, dim=1), torch.cat(true))
 
 
@@ -91,5 +91,5 @@ def painted(network: Colorizer, L: Tensor) -> Tensor:
     return chroma.resize(network(L).float(), (height // 4, width // 4))
 
 
-def _colourfulness(L: Tensor, ab: Tensor) -> Tensor:
-    return colourfulness(lab_to_srgb(torch.cat((L, ab), dim=1))).cpu()
+def _colorfulness(L: Tensor, ab: Tensor) -> Tensor:
+    return colorfulness(lab_to_srgb(torch.cat((L, ab), dim=1))).cpu()

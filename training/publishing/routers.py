@@ -14,7 +14,7 @@ from training.learner import part
 from training.material import GENERAL
 from training.publishing.base import Base
 from training.publishing.calibration import choose_temperature, choose_threshold, router_logits
-from training.publishing.cards import IMAGENET_LICENCE, Cards
+from training.publishing.cards import IMAGENET_LICENSE, Cards
 
 
 def own_router(base: Base, val: Pack, risk: float, cards: Cards, console: Console) -> RouterCard:
@@ -48,8 +48,8 @@ def imagenet_router(options: ImageNetRouter, cards: Cards) -> tuple[RouterCard, 
     dense = {name: tensor for name, tensor in state.items() if name.startswith("classifier.")}
     cards.trunks[options.network] = cards.card(TrunkCard, options.network, features, "", family="vgg_trunk",
                                                arguments={"network": options.network}, working_size=224,
-                                               licence=IMAGENET_LICENCE)  # fmt: skip
+                                               license=IMAGENET_LICENSE)  # fmt: skip
     card = cards.card(RouterCard, "router", dense, "", family="imagenet",
                       arguments={"mapping": options.mapping, "score": options.score}, trunk=options.network,
-                      threshold=options.threshold, fallback=options.fallback, licence=IMAGENET_LICENCE)  # fmt: skip
+                      threshold=options.threshold, fallback=options.fallback, license=IMAGENET_LICENSE)  # fmt: skip
     return card, sorted({category for category in imagenet_mapping(options.mapping) if category})

@@ -1,7 +1,7 @@
 """A blind survey out of several bundles: pictures drawn per category, painted by each, and the key kept apart.
 
-Paper 004, section 2.5.1: which of three colourings of a picture looks most natural; and, after Zhang et al. 2016, a Turing test: is
-this photograph real or coloured? What differs from 004: no picture is taken out because all models failed on it, as its authors
+Paper 004, section 2.5.1: which of three colorizings of a picture looks most natural; and, after Zhang et al. 2016, a Turing test: is
+this photograph real or colorized? What differs from 004: no picture is taken out because all models failed on it, as its authors
 did.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 from rich.progress import track
 
 from models.ensemble import Ensemble
-from models.files import replace_file, replace_folder
+from models.atomic_files import replace_file, replace_folder
 from models.imaging import Picture
 from training.data.manifest import DataError, Entry, read_pictures
 from training.data.packs import decode_rgb
@@ -85,10 +85,10 @@ def build(
                         f"{category!r} has only {len(own)} pictures, too few for {natural} and {real} questions "
                         f"({len(draft.alike)} were painted alike): ask fewer, or add pictures."
                     )
-                views = _views(entry, bundles)
+                features = _views(entry, bundles)
                 if kind == "natural":
-                    del views[TRUTH]
-                wanted -= draft.add(kind, category, entry.name, views)
+                    del features[TRUTH]
+                wanted -= draft.add(kind, category, entry.name, features)
     questions = sorted(draft.questions, key=lambda question: question["id"])
     name = hashlib.sha256(json.dumps([title, questions]).encode()).hexdigest()[:16]
     card = {"format": 1, "id": name, "title": title, "questions": questions}

@@ -18,7 +18,7 @@ from training.evaluation.evaluate import plain
 from training.evaluation.intervals import Bootstrap
 from training.survey.build import TRUTH
 
-ANSWERS = ("real", "coloured")
+ANSWERS = ("real", "colorized")
 COLUMNS = ("voter", "question", "shown", "choice", "at")
 
 
@@ -26,7 +26,7 @@ COLUMNS = ("voter", "question", "shown", "choice", "at")
 class Vote:
     """An answer, with what the key says of it.
 
-    `chosen` is a candidate, or `real` or `coloured` of the one that was `seen`; `position` is the chosen one's place, from 0.
+    `chosen` is a candidate, or `real` or `colorized` of the one that was `seen`; `position` is the chosen one's place, from 0.
     """
 
     voter: str

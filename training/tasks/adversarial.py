@@ -1,4 +1,4 @@
-"""pix2pix: a U-Net generator against a PatchGAN that judges 70 x 70 patches of grey and colour together; paper 004.
+"""pix2pix: a U-Net generator against a PatchGAN that judges 70 x 70 patches of gray and color together; paper 004.
 
 Isola et al. 2017, section 3 and appendix 6.1: the generator's loss is adversarial + 100 L1, the discriminator's is halved, weights
 begin as N(0, 0.02), Adam with beta1 0.5. What differs: ab instead of RGB.
@@ -15,13 +15,13 @@ from training.config import Adversarial, Recipe
 from training.data.batches import Batch, plain_batches
 from training.data.packs import Pack
 from training.learner import Learner
-from training.tasks.adversary import Adversary, PatchDiscriminator, initialise
+from training.tasks.adversary import Adversary, PatchDiscriminator, initialize
 from training.tasks.base import NetworkPainter, built
 from training.team import Team
 
 WON = 0.02  # a discriminator loss below it leaves the generator nothing to learn from
 PROBE = 256  # validation pictures that the spread is taken on
-STILL = 0.15  # of the truth's spread of mean ab between pictures: below it all pictures get one colour
+STILL = 0.15  # of the truth's spread of mean ab between pictures: below it all pictures get one color
 
 
 class AdversarialTask(NetworkPainter):
@@ -32,7 +32,7 @@ class AdversarialTask(NetworkPainter):
         self.recipe, self.options, self.category, self.team = recipe, recipe.task, category, team
         self.train_pack, self.val_pack = train, val
         torch.manual_seed(recipe.seed)
-        self.generator = built("pix2pix", Pix2Pix, **recipe.task.arguments).apply(initialise)
+        self.generator = built("pix2pix", Pix2Pix, **recipe.task.arguments).apply(initialize)
         recipe.schedule.check_sizes(self.generator.stride)
         self.adversary = Adversary(PatchDiscriminator(recipe.task.discriminator_width), recipe.schedule, team)
         self.learner = Learner(self.generator, recipe.schedule, team)
@@ -69,7 +69,7 @@ class AdversarialTask(NetworkPainter):
             )
         if row.get("spread", 1.0) < STILL:
             found.append(
-                f"the generator has collapsed or not begun: mean colours vary between pictures {row['spread']:.2f} times as much "
+                f"the generator has collapsed or not begun: mean colors vary between pictures {row['spread']:.2f} times as much "
                 "as in truth; train longer, or with another seed"
             )
         return found

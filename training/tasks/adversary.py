@@ -1,4 +1,4 @@
-"""The adversary of a painter: a PatchGAN that judges patches of grey and colour together (Isola et al. 2017; paper 004)."""
+"""The adversary of a painter: a PatchGAN that judges patches of gray and color together (Isola et al. 2017; paper 004)."""
 
 from typing import cast
 
@@ -35,7 +35,7 @@ class Adversary:
     """A discriminator that learns while its painter does, and is thrown away afterwards. Weights begin as N(0, 0.02)."""
 
     def __init__(self, discriminator: PatchDiscriminator, schedule: Schedule, team: Team) -> None:
-        self.discriminator = discriminator.apply(initialise)
+        self.discriminator = discriminator.apply(initialize)
         self.learner = Learner(discriminator, schedule, team, averaged=False)
 
     def meet(self, L: Tensor, painted: Tensor, truth: Tensor, pace: float) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ class Adversary:
         return _verdict_loss(verdict, 1.0), judging.detach()
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Isola et al. 2017, appendix 6.2."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)

@@ -1,4 +1,4 @@
-"""What the loop asks of a task: it owns its networks, losses, optimisers and backward."""
+"""What the loop asks of a task: it owns its networks, losses, optimizers and backward."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from models.colorizers import Colorizer
 from training.config import Recipe, RecipeError
 from training.data.batches import Batch, plain_batches, training_batch
 from training.data.packs import Pack
-from training.evaluation.validation import colour_scores, sample_sheet
+from training.evaluation.validation import color_scores, sample_sheet
 from training.learner import Learner
 from training.team import Team
 
@@ -41,11 +41,11 @@ class Task(ABC):
 
     @abstractmethod
     def sheet(self) -> bytes:
-        """A PNG of validation pictures, a column each: grey, coloured, true; or, for a namer, with their names."""
+        """A PNG of validation pictures, a column each: gray, colorized, true; or, for a namer, with their names."""
 
     @abstractmethod
     def result(self) -> dict[str, Tensor]:
-        """The tensors worth keeping."""
+        """The tensors worth policy."""
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Task(ABC):
 
 
 class Painter(Task):
-    """A task whose answer is colour: scored and shown by what it paints on the validation pictures."""
+    """A task whose answer is color: scored and shown by what it paints on the validation pictures."""
 
     recipe: Recipe
     team: Team
@@ -73,7 +73,7 @@ class Painter(Task):
         """Ab of lightness, by the averaged weights."""
 
     def validate(self) -> dict[str, Any]:
-        scores = colour_scores(self.paint, self.validation())
+        scores = color_scores(self.paint, self.validation())
         return {"score": -scores["delta_e"], **scores}
 
     def sheet(self) -> bytes:

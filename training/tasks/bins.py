@@ -1,4 +1,4 @@
-"""Colour as a class: cross-entropy over ab bins, with or without rebalancing, from nothing or a classifier's blocks; paper 002.
+"""Color as a class: cross-entropy over ab bins, with or without rebalancing, from nothing or a classifier's blocks; paper 002.
 
 Zhang et al. 2016, sections 2.1 and 2.2. What differs: rebalancing has a strength, 1 as published.
 """

@@ -1,7 +1,7 @@
 """Painting and naming by one network: squared error plus cross-entropy / 200; paper 000, sections 3.1 and 3.3.
 
 The cross-entropy reaches the naming branch, the global features up to it and the low-level features, and neither the mid-level
-features nor the colour decoder: that is how the branches hang together, and a test follows the gradients.
+features nor the color decoder: that is how the branches hang together, and a test follows the gradients.
 """
 
 from typing import Any, cast

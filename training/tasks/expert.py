@@ -23,7 +23,7 @@ from training.tasks.adversary import Adversary, PatchDiscriminator
 from training.tasks.base import NetworkPainter
 from training.team import Team
 
-JUDGED = 24  # pictures of a batch that the adversary sees: it needs the colour of every place, which the other losses thin out
+JUDGED = 24  # pictures of a batch that the adversary sees: it needs the color of every place, which the other losses thin out
 SCALE = 60  # of ab before the adversary
 
 

@@ -1,6 +1,6 @@
 """Naming and painting at once: the trunk, the general expert and the router head of a bundle.
 
-Paper 000's idea (a classification loss beside the colour loss makes objects evenly coloured) with paper 002's loss over ab bins.
+Paper 000's idea (a classification loss beside the color loss makes objects evenly colorized) with paper 002's loss over ab bins.
 What differs from 000: one trunk instead of two branches, and both losses reach all of it. Every few steps a batch of Tiny ImageNet
 pictures comes instead, for breadth: it is painted as well, and named by a second head, which is thrown away afterwards.
 """

@@ -56,7 +56,7 @@ class NamingTask(Task):
     def sheet(self) -> bytes:
         batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
         probabilities = self._logits(batch.to(self.team.device)).softmax(dim=1).cpu()
-        return named_sheet(batch, probabilities, self.train_pack.categories, self.options.reads == "colour")
+        return named_sheet(batch, probabilities, self.train_pack.categories, self.options.reads == "color")
 
     def result(self) -> dict[str, Tensor]:
         return dict(self.learner.kept().state_dict())

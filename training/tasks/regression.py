@@ -1,6 +1,6 @@
 """Squared error, for any family that predicts chrominance itself and on the scale that it predicts it on.
 
-Papers 000 (colour alone), 001, 002 (its L2 model), 003 and 004 (the hypercolumn baseline) train so.
+Papers 000 (color alone), 001, 002 (its L2 model), 003 and 004 (the hypercolumn baseline) train so.
 """
 
 from typing import Any, cast
@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch.nn import functional as F
 
-from models.colorizers import COLORIZERS, Colorizer, Regressor, TapColorizer
+from models.colorizers import COLORIZERS, Colorizer, RegressionColorizer, TapColorizer
 from training.config import Recipe, RecipeError, Regression
 from training.data.batches import Batch, plain_batches
 from training.data.packs import Pack
@@ -50,7 +50,7 @@ class RegressionTask(NetworkPainter):
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        network = cast(Regressor, self.averaged())
+        network = cast(RegressionColorizer, self.averaged())
         pack, losses, accuracies = self.val_pack.spread(PROBE), [], []
         for batch in plain_batches(pack, 64, self.recipe.schedule.validation_size):
             batch = batch.to(self.team.device)
@@ -68,10 +68,10 @@ class RegressionTask(NetworkPainter):
         return {**own, **trunk} if isinstance(self.network, TapColorizer) else own
 
 
-def _network(options: Regression, team: Team) -> Regressor:
+def _network(options: Regression, team: Team) -> RegressionColorizer:
     family = COLORIZERS.get(options.family, Colorizer)
-    if not issubclass(family, Regressor):
-        able = ", ".join(name for name, family in COLORIZERS.items() if issubclass(family, Regressor))
+    if not issubclass(family, RegressionColorizer):
+        able = ", ".join(name for name, family in COLORIZERS.items() if issubclass(family, RegressionColorizer))
         raise RecipeError(f"family is {options.family!r}: a regression can train {able}.")
     trunk = ()
     if issubclass(family, TapColorizer):

@@ -1,0 +1,108 @@
+"""API keys: a file of names, hashes and rates; and the store that authenticates them and limits their rate."""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from app.settings import SettingsError
+from models.atomic_files import replace_file
+from models.errors import OptionError
+
+
+class Key(BaseModel):
+    """A stored key. The secret is 256 random bits, which one SHA-256 protects as well as a slow hash would."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    per_minute: int = Field(gt=0, description="requests with pictures a minute")
+
+
+_FILE = TypeAdapter(list[Key])
+
+
+def read_keys(path: Path) -> list[Key]:
+    """The keys of a file.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not a file of keys.
+    """
+    try:
+        return _FILE.validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"the keys in {path} cannot be read ({error}): create a key with chromaroute key add NAME.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise SettingsError(f"{path} is not a file of API keys ({problems}): create it with chromaroute key add NAME.") from error
+
+
+def add_key(path: Path, name: str, per_minute: int) -> str:
+    """Create a key, store its hash, and return the secret, which cannot be shown again.
+
+    Raises:
+        OptionError: the name is taken or not valid, or the rate is not positive.
+        SettingsError: the file exists and is not a file of keys.
+    """
+    keys = read_keys(path) if path.exists() else []
+    if any(key.name == name for key in keys):
+        raise OptionError("NAME", name, "a name that no other key has")
+    secret = "cr_" + secrets.token_urlsafe(32)
+    try:
+        key = Key(name=name, sha256=_digest(secret), per_minute=per_minute)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise OptionError(str(first["loc"][0]), first["input"], "a name of letters, digits, . _ -, and a rate above 0") from error
+    _store(path, [*keys, key])
+    return secret
+
+
+def revoke_key(path: Path, name: str) -> None:
+    """Remove a key from the file.
+
+    Raises:
+        OptionError: there is no key of that name.
+        SettingsError: the file is not a file of keys.
+    """
+    keys = read_keys(path)
+    if not any(key.name == name for key in keys):
+        raise OptionError("NAME", name, [key.name for key in keys])
+    _store(path, [key for key in keys if key.name != name])
+
+
+class ApiKeyStore:
+    """Authenticates API keys, and limits the rate of each in this process."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self.keys = keys
+        self._rates = MovingWindowRateLimiter(MemoryStorage())
+
+    def authenticate(self, secret: str) -> str | None:
+        """The name of the key with this secret, or None. All stored hashes are compared, in constant time."""
+        digest = _digest(secret)
+        names = [key.name for key in self.keys if hmac.compare_digest(key.sha256, digest)]
+        return names[0] if names else None
+
+    def seconds_to_wait(self, name: str, now: float) -> float:
+        """Count a request of a key; 0 if it is within the rate, or else the seconds until the next one is."""
+        rate = RateLimitItemPerMinute(next(key.per_minute for key in self.keys if key.name == name))
+        if self._rates.hit(rate, name):
+            return 0.0
+        return max(1.0, self._rates.get_window_stats(rate, name).reset_time - now)
+
+
+def _store(path: Path, keys: Sequence[Key]) -> None:
+    replace_file(path, (json.dumps([key.model_dump() for key in keys], indent=1) + "\n").encode())
+    path.chmod(0o600)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Several pictures in one request: uploads, output names, and the streamed ZIP archive of results."""

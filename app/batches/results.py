@@ -1,0 +1,77 @@
+"""The results of a batch or a job: records, and a ZIP archive that is streamed as items finish."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+from pydantic import TypeAdapter
+
+from app.batches.unique_names import UniqueNames, output_name
+from app.batches.uploads import Item
+from app.batches.zip_stream import ZipStream
+from app.errors import problem_of
+from app.inference.engine import Engine
+from app.schemas import ItemRecord
+from models.options import Options
+
+DECISIONS = "decisions.json"
+ZIP_HEADERS = {"Content-Disposition": 'attachment; filename="colorized.zip"'}
+
+_RECORDS = TypeAdapter(list[ItemRecord])
+
+
+class ResultArchive:
+    """The ZIP archive of results: each output under a unique name, and `decisions.json` last. Methods return the bytes to send."""
+
+    def __init__(self) -> None:
+        self._zip, self._names = ZipStream(), UniqueNames(DECISIONS)
+        self._records: list[ItemRecord] = []
+
+    def add(self, record: ItemRecord, content: bytes | None) -> bytes:
+        """Add a record, and its output if there is one."""
+        self._records.append(record)
+        if content is None or record.output is None:
+            return b""
+        record.output = self._names.claim(record.output)
+        return self._zip.add(record.output, content)
+
+    def close(self) -> bytes:
+        """Add `decisions.json` and the directory of the archive."""
+        decisions = _RECORDS.dump_json(self._records, indent=1, exclude_none=True) + b"\n"
+        return self._zip.add(DECISIONS, decisions) + self._zip.close()
+
+
+async def colorize_item(
+    engine: Engine, item: Item, options: Options, item_errors: tuple[type[Exception], ...] = (Exception,)
+) -> tuple[ItemRecord, bytes | None]:
+    """The record of an item and its output. Exceptions of the types `item_errors` become the problem of the item.
+
+    The output of the record is the name of the item with the suffix of the format.
+    """
+    try:
+        content, format, decision = await engine.colorize(item.read, options, background=True)
+    except item_errors as error:
+        return ItemRecord(name=item.name, problem=problem_of(error)), None
+    return ItemRecord(name=item.name, output=output_name(item.name, format), decision=decision), content
+
+
+async def stream_results(engine: Engine, items: Sequence[Item], options: Options) -> AsyncIterator[bytes]:
+    """The ZIP archive of a batch, in the order of the items.
+
+    Enough items are started ahead to keep the cores busy, and no more, so that few results wait in memory for a slow client.
+    """
+    archive = ResultArchive()
+    started: deque[asyncio.Task[tuple[ItemRecord, bytes | None]]] = deque()
+    waiting = iter(items)
+    try:
+        while True:
+            while len(started) < engine.slots and (item := next(waiting, None)) is not None:
+                started.append(asyncio.create_task(colorize_item(engine, item, options)))
+            if not started:
+                break
+            record, content = await started.popleft()
+            yield await asyncio.to_thread(archive.add, record, content)
+        yield archive.close()
+    finally:
+        for task in started:
+            task.cancel()

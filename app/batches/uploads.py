@@ -1,0 +1,111 @@
+"""The items of a request with several pictures: repeated files, or a ZIP archive, which is not trusted."""
+
+import asyncio
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import IO
+
+from starlette.datastructures import UploadFile
+
+from app.batches.unique_names import UniqueNames, is_system_file, safe_name
+from app.errors import ServiceError
+from app.inference.engine import Read
+from app.settings import Settings
+from models.errors import BrokenPicture, PictureTooLarge
+
+_ENTRY_BYTES = 1024  # generous size of an entry in the directory of an archive
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a batch or a job: its name, which is safe and unique, and a function that reads it."""
+
+    name: str
+    read: Read
+
+
+def read_items(files: Sequence[UploadFile], archive: UploadFile | None, settings: Settings) -> list[Item]:
+    """The items of a request, whose contents are not read yet. Files that archivers add are left out.
+
+    Raises:
+        ServiceError: there are no pictures, or both files and an archive (`bad-request`); too many items, or too large when
+            unpacked (`too-large`); or the archive cannot be read (`broken-archive`).
+    """
+    if bool(files) == (archive is not None):
+        raise ServiceError(
+            "bad-request", "send either pictures in fields called files, or a zip archive in a field called archive."
+        )
+    items = [_item_of_file(file, settings) for file in files] if archive is None else _items_of_archive(archive.file, settings)
+    if not items:
+        raise ServiceError("bad-request", "there is no picture in the archive: add some to it.")
+    if len(items) > settings.max_items:
+        detail = f"there are more than {settings.max_items} pictures, which is the limit: send them in parts."
+        raise ServiceError("too-large", detail)
+    names = UniqueNames()
+    return [replace(item, name=names.claim(item.name)) for item in items]
+
+
+def _item_of_file(file: UploadFile, settings: Settings) -> Item:
+    async def read() -> bytes:
+        _check_size(file.size or 0, settings)
+        await file.seek(0)
+        return await file.read()
+
+    return Item(safe_name(file.filename or ""), read)
+
+
+def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
+    limited = _LimitedReader(file, (settings.max_items + 100) * _ENTRY_BYTES)
+    try:
+        archive = zipfile.ZipFile(limited)
+        limited.max_read = settings.max_batch_bytes
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_system_file(entry.filename)]
+    except (zipfile.BadZipFile, OSError, ValueError, IndexError, RuntimeError, EOFError) as error:
+        raise ServiceError("broken-archive", f"this is not a zip archive that can be read ({error}): create it again.") from error
+    total = sum(entry.file_size for entry in entries)
+    if total > settings.max_unpacked_bytes:
+        detail = f"the archive unpacks to {total} bytes, and the limit is {settings.max_unpacked_bytes}: send it in parts."
+        raise ServiceError("too-large", detail)
+
+    def item_of(entry: zipfile.ZipInfo) -> Item:
+        def unpack() -> bytes:
+            _check_size(entry.file_size, settings)
+            try:
+                return archive.read(entry)  # never more than file_size, whatever the data contain
+            except Exception as error:  # every compression method raises errors of its own
+                raise BrokenPicture(f"it cannot be unpacked ({error}): create the archive again, without a password.") from error
+
+        return Item(safe_name(entry.filename), lambda: asyncio.to_thread(unpack))
+
+    return [item_of(entry) for entry in entries]
+
+
+class _LimitedReader:
+    """A file that refuses to read more than `max_read` bytes at once.
+
+    The directory of an archive is read in one piece, at a place and of a length that the archive claims, which could fill the
+    memory.
+    """
+
+    def __init__(self, file: IO[bytes], max_read: int) -> None:
+        self._file, self.max_read = file, max_read
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            position = self._file.tell()
+            size = self._file.seek(0, os.SEEK_END) - position
+            self._file.seek(position)
+        if size > self.max_read:
+            raise ServiceError("too-large", "the archive has more entries than allowed: send it in parts.")
+        return self._file.read(size)
+
+
+def _check_size(size: int, settings: Settings) -> None:
+    if size > settings.max_bytes:
+        raise PictureTooLarge(f"the picture has {size} bytes, and the limit is {settings.max_bytes}: send a smaller file.")

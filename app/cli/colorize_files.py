@@ -1,0 +1,141 @@
+"""Colorizes many files: plans outputs, skips existing ones, reports failures. Resumable, because outputs are written atomically."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.batches.unique_names import FORMATS, is_system_file, output_name
+from models.atomic_files import replace_file
+from models.ensemble import Ensemble
+from models.errors import ChromarouteError, OptionError
+from models.options import Options
+from models.pipeline import colorize
+from models.router import AUTO
+
+READS = {*FORMATS, ".bmp", ".gif"}
+SUFFIX = "-colorized"  # of outputs beside their inputs
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """One picture: the input, the output, and its format."""
+
+    source: Path
+    target: Path
+    format: str
+
+
+def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[FileTask]:
+    """The output of every input, in the order of the paths; folders are searched.
+
+    Without `out`, `scan.jpg` becomes `scan-colorized.jpg` beside it, and `box/` becomes `box-colorized/`. An output in another
+    format keeps the suffix of the input in its name (`scan.bmp.png`), so that names do not depend on the other files of a folder.
+
+    Raises:
+        OptionError: a path does not exist, there is no picture, an output would replace its input, or `out` is a file although
+            there are several pictures or the format differs.
+    """
+    if missing := [path for path in paths if not path.exists()]:
+        raise OptionError("PATH", str(missing[0]), "files and folders that exist")
+    if out is not None and out.suffix.lower() in READS and not out.is_dir():
+        tasks = [_single_task(paths, out, format)]
+    else:
+        tasks = [_task(source, folder, suffix, format) for source, folder, suffix in _find_pictures(paths, out)]
+    if not tasks:
+        raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(sorted(READS))})")
+    if replaced := [task.source for task in tasks if task.target.resolve() == task.source.resolve()]:
+        raise OptionError("--out", str(out), f"another path, because {replaced[0]} would be replaced")
+    return _with_unique_targets(tasks)
+
+
+def run(
+    tasks: Sequence[FileTask], ensemble: Ensemble, options: Options, max_pixels: int, console: Console, report: Path | None = None
+) -> tuple[int, dict[Path, str]]:
+    """Colorize pictures; returns the number of outputs, and the error message of every picture that failed.
+
+    The decision record or the error of every picture is added to the file `report`.
+    """
+    records = _read_report(report)
+    failures: dict[Path, str] = {}
+    try:
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        ) as progress:
+            bar = progress.add_task("colorizing", total=len(tasks))
+            for task in tasks:
+                try:
+                    records[str(task.source)] = _colorize(task, ensemble, options, max_pixels)
+                except (ChromarouteError, OSError) as error:
+                    failures[task.source] = str(error)
+                    records[str(task.source)] = {"error": str(error)}
+                progress.advance(bar)
+    finally:
+        if report is not None:
+            replace_file(report, (json.dumps(records, indent=1) + "\n").encode())
+    return len(tasks) - len(failures), failures
+
+
+def _single_task(paths: Sequence[Path], out: Path, format: str) -> FileTask:
+    if len(paths) != 1 or paths[0].is_dir():
+        raise OptionError("--out", str(out), "a folder, because there are several pictures")
+    written = FORMATS.get(out.suffix.lower())
+    if written is None or format not in (AUTO, written):
+        raise OptionError("--out", str(out), f"a name that ends in {', '.join(FORMATS)} and fits --format")
+    return FileTask(paths[0], out, written)
+
+
+def _find_pictures(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path, str]]:
+    """Each picture, the folder of its output, and the suffix that is added to its name."""
+    for path in paths:
+        if path.is_file():
+            yield (path, out, "") if out else (path, path.parent, SUFFIX)
+            continue
+        root = out or path.resolve().with_name(path.resolve().name + SUFFIX)
+        inside = path.resolve() in root.resolve().parents  # outputs of an earlier run are not inputs
+        for source in sorted(path.rglob("*")):
+            if source.suffix.lower() not in READS or is_system_file(str(source.relative_to(path))):
+                continue
+            if source.is_file() and not (inside and root.resolve() in source.resolve().parents):
+                yield source, root / source.parent.relative_to(path), ""
+
+
+def _task(source: Path, folder: Path, suffix: str, format: str) -> FileTask:
+    written = (FORMATS.get(source.suffix.lower()) or "png") if format == AUTO else format
+    return FileTask(source, folder / output_name(f"{source.stem}{suffix}{source.suffix}", written), written)
+
+
+def _with_unique_targets(tasks: Sequence[FileTask]) -> list[FileTask]:
+    """The same tasks; equal targets, from several folders into one, are prefixed with the name of their folder, or a number."""
+    taken: set[Path] = set()
+    unique = []
+    for task in tasks:
+        parent, name = task.source.resolve().parent.name, task.target.name
+        names = chain((name, f"{parent}-{name}"), (f"{parent}-{number}-{name}" for number in count(2)))
+        target = next(path for path in map(task.target.with_name, names) if path not in taken)
+        taken.add(target)
+        unique.append(replace(task, target=target))
+    return unique
+
+
+def _colorize(task: FileTask, ensemble: Ensemble, options: Options, max_pixels: int) -> dict[str, object]:
+    options = options.model_copy(update={"format": task.format})
+    content, _, decision = colorize(task.source.read_bytes(), ensemble, options, max_pixels)
+    replace_file(task.target, content)
+    return {"output": str(task.target), **decision.model_dump(mode="json")}
+
+
+def _read_report(report: Path | None) -> dict[str, dict[str, object]]:
+    if report is None or not report.exists():
+        return {}
+    try:
+        records = json.loads(report.read_bytes())
+        if isinstance(records, dict):
+            return records
+    except ValueError:
+        pass
+    raise OptionError("--report", str(report), "a new file, or the report of an earlier run")

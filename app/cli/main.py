@@ -1,0 +1,132 @@
+"""The commands: colorize, serve, bundle show and verify, key add, list and revoke."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.api_keys import add_key, read_keys, revoke_key
+from app.cli import colorize_files
+from app.cli.option_parameters import with_options
+from app.logs import configure_logs
+from app.main import create_app
+from app.server import run_server
+from app.settings import check_exposure, load_settings
+from models.bundle import EVERYDAY, load_bundle, verify_bundle
+from models.ensemble import Ensemble
+from models.errors import ChromarouteError
+from models.manifest import read_manifest
+from models.options import Options
+from models.runtime import Runtime
+
+app = typer.Typer(no_args_is_help=True, help="Colorize black-and-white photographs.", pretty_exceptions_enable=False)
+bundle_app = typer.Typer(no_args_is_help=True, help="Inspect a bundle.")
+key_app = typer.Typer(no_args_is_help=True, help="Manage API keys.")
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(key_app, name="key")
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
+KeysFile = Annotated[Path, typer.Option(help="File of the keys; the server reads the one that CHROMAROUTE_KEYS names.")]
+
+
+@app.command()
+@with_options(Options)
+def colorize(
+    options: Options,
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders, which are searched.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write all decision records to this JSON file.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+) -> None:
+    """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""
+    settings = load_settings(bundle=bundle)
+    tasks = colorize_files.plan(paths, out, options.format)
+    ensemble = Ensemble(load_bundle(settings.bundle), Runtime(settings.device, settings.precision))
+    ensemble.bundle.router.check(options.category)
+    console = Console(stderr=True)
+    waiting = [task for task in tasks if force or not task.target.exists()]
+    done, failures = colorize_files.run(waiting, ensemble, options, settings.max_pixels, console, report)
+    skipped = len(tasks) - len(waiting)
+    existing = f"{skipped} exist already{' (--force replaces them)' if skipped else ''}"
+    console.print(f"{done} colorized, {existing}, {len(failures)} failed")
+    for path, message in failures.items():
+        console.print(f"{path}: {message}", style="red", markup=False, highlight=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+    survey: Annotated[Path | None, typer.Option(help="Folder of a blind survey, served at /survey.")] = None,
+) -> None:
+    """Serve the API and the web page."""
+    settings = load_settings(bundle=bundle, survey=survey)
+    check_exposure(settings, host)
+    configure_logs(settings.log_format)
+    run_server(create_app(settings), settings, host, port)
+
+
+@key_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
+    per_minute: Annotated[int, typer.Option(help="Requests with pictures that it may send a minute.")] = 60,
+    file: KeysFile = Path("keys.json"),
+) -> None:
+    """Create a key and show it once; the file stores its hash. A running server reloads the file at SIGHUP."""
+    print(add_key(file, name, per_minute))
+
+
+@key_app.command("list")
+def list_keys(file: KeysFile = Path("keys.json")) -> None:
+    """List names and rates of the keys."""
+    for key in read_keys(file):
+        print(f"{key.name}: {key.per_minute} a minute")
+
+
+@key_app.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], file: KeysFile = Path("keys.json")) -> None:
+    """Remove a key from the file."""
+    revoke_key(file, name)
+
+
+@bundle_app.command()
+def show(folder: Folder = EVERYDAY) -> None:
+    """Show the contents of a bundle."""
+    manifest, _ = read_manifest(folder)
+    console = Console()
+    console.print(f"{manifest.name}: {manifest.description}\nlicense: {manifest.license}", highlight=False)
+    router = manifest.router
+    console.print(f"router: {router.family}, threshold {router.threshold}, fallback {router.fallback}", highlight=False)
+    table = Table("category", "expert", "family", "file", "scores")
+    for category, name in manifest.categories.items():
+        card = manifest.experts[name]
+        scores = ", ".join(f"{key} {value:.3f}" for key, value in card.scores.items()) if name == category else ""
+        table.add_row(category, name, card.family, card.file, scores)
+    console.print(table)
+
+
+@bundle_app.command()
+def verify(folder: Folder = EVERYDAY) -> None:
+    """Check every file of a bundle against its card; the exit code is 1 if one is wrong."""
+    problems = verify_bundle(folder)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+    manifest, _ = read_manifest(folder)
+    print(f"{manifest.name}: all {len(manifest.cards())} checkpoints are complete and fit their networks")
+
+
+def main() -> None:
+    """Run a command. Our own exceptions end it with their message and exit code 1."""
+    try:
+        app()
+    except ChromarouteError as error:
+        sys.exit(f"chromaroute: {error}")

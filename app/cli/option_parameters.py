@@ -1,0 +1,39 @@
+"""Options of `models.options` as parameters of a command: names, types, defaults, ranges and help come from the model."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from models.options import RouteOptions
+
+
+def with_options(model: type[RouteOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace the parameter `options` of a command by one command-line option for each field of the model."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+        fields = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[field.annotation, typer.Option(help=field.description)],
+            )
+            for name, field in model.model_fields.items()
+        ]
+
+        def run(**values: Any) -> None:
+            chosen = model(**{name: values.pop(name) for name in model.model_fields})
+            command(options=chosen, **values)
+
+        positional = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*positional, *fields]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate

@@ -1,0 +1,1 @@
+"""Schedules pictures on the ensemble."""

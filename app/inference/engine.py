@@ -1,0 +1,197 @@
+"""Runs the ensemble for concurrent requests: one thread for the networks, a few for decoding and encoding."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from app.inference.idle_trim import IdleTrimmer
+from app.metrics import Metrics
+from app.settings import Settings
+from models import imaging
+from models.bundle import Bundle, load_bundle
+from models.decision import Decision, Stopwatch
+from models.ensemble import Ensemble
+from models.errors import BundleError
+from models.imaging import Picture
+from models.options import Options, RouteOptions
+from models.pipeline import render
+from models.runtime import Runtime
+
+Read = Callable[[], Awaitable[bytes]]
+Result = TypeVar("Result")
+
+YIELD_SECONDS = 0.5  # that background work waits for foreground work, at most, so that it never starves
+
+log = logging.getLogger("chromaroute")
+
+
+class Engine:
+    """An ensemble that serves concurrent requests.
+
+    The networks process one picture at a time, because one picture keeps all cores busy. A few pictures, one more than there are
+    threads, are decoded, predicted and encoded at once, which bounds the memory; the others wait with their upload on the disk.
+    Background work, that of batches and jobs, has slots of its own, and yields to requests for single pictures.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        OptionError: torch cannot use the device.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings, self.metrics = settings, metrics
+        self.ensemble = self._load()
+        self.ready = False
+        self.draining = False
+        self.slots = torch.get_num_threads() + 1
+        self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._picture_pool = ThreadPoolExecutor(self.slots, thread_name_prefix="pictures")
+        self._foreground = asyncio.Semaphore(self.slots)
+        self._background = asyncio.Semaphore(self.slots)
+        self._foreground_count = 0
+        self._foreground_idle = asyncio.Event()
+        self._foreground_idle.set()
+        self._reload_lock = asyncio.Lock()
+        self._idle_trimmer = IdleTrimmer()
+
+    async def warm_up(self) -> None:
+        """Run every expert once, so that the first request is as fast as later ones; then the engine is ready.
+
+        A bundle that loads but cannot run ends the process, which would never become ready.
+        """
+        try:
+            await self._run_every_expert(self.ensemble)
+        except Exception:
+            log.exception("the bundle %s cannot run", self.ensemble.bundle.label)
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            self.metrics.set_bundle(self.ensemble.bundle.label)
+            self.ready = True
+
+    async def reload(self) -> Bundle:
+        """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle.
+
+        Raises:
+            BundleError: it cannot be loaded or run; the old bundle is still served.
+        """
+        async with self._reload_lock:
+            ensemble = await asyncio.to_thread(self._load)
+            try:
+                await self._run_every_expert(ensemble)
+            except Exception as error:
+                raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
+            self.ensemble = ensemble
+            self.metrics.set_bundle(ensemble.bundle.label)
+            log.info("serving the bundle %s", ensemble.bundle.label)
+            return ensemble.bundle
+
+    async def colorize(self, read: Read, options: Options, background: bool = False) -> tuple[bytes, str, Decision]:
+        """The encoded output of the picture that `read` returns, its format, and the decision record.
+
+        Raises:
+            PictureError, OptionError: as `models.pipeline.colorize`.
+            CheckpointError: an expert was evicted from memory, and its file has changed.
+        """
+        async with self._decoded(read, options, background, options.format) as (ensemble, picture, watch):
+            ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
+            decision = decision.with_earlier_stages(watch)
+            content, format, decision = await self._run(self._picture_pool, render, picture, ab, decision, options)
+        self.metrics.observe(decision)
+        return content, format, decision
+
+    async def route(self, read: Read, options: RouteOptions) -> Decision:
+        """The decision record of the picture that `read` returns.
+
+        Raises:
+            PictureError, OptionError: as `models.pipeline.colorize`.
+        """
+        async with self._decoded(read, options, background=False) as (ensemble, picture, watch):
+            decision = await self._run(self._network_pool, ensemble.route, picture, options)
+        self.metrics.observe(decision := decision.with_earlier_stages(watch))
+        return decision
+
+    def drain(self) -> None:
+        """Report that no new requests are wanted; those that arrive are still answered."""
+        self.ready = False
+        self.draining = True
+
+    def close(self) -> None:
+        """Finish the running work and accept no more."""
+        self.drain()
+        self._network_pool.shutdown()
+        self._picture_pool.shutdown()
+
+    def _load(self) -> Ensemble:
+        bundle = load_bundle(self.settings.bundle, self.settings.expert_bytes)
+        return Ensemble(bundle, Runtime(self.settings.device, self.settings.precision))
+
+    async def _run_every_expert(self, ensemble: Ensemble) -> None:
+        gray = Picture(np.full((128, 128), 128, np.uint8), None, "PNG")
+        categories = ensemble.bundle.manifest.categories
+        for category in {expert: category for category, expert in categories.items()}.values():
+            await self._run(self._network_pool, ensemble.predict, gray, RouteOptions(category=category))
+
+    @asynccontextmanager
+    async def _decoded(
+        self, read: Read, options: RouteOptions, background: bool, output_format: str = "auto"
+    ) -> AsyncIterator[tuple[Ensemble, Picture, Stopwatch]]:
+        """The current ensemble and the decoded picture, while one of the slots is held."""
+        ensemble, watch = self.ensemble, Stopwatch()
+        ensemble.bundle.router.check(options.category)
+        async with AsyncExitStack() as stack:
+            with watch.stage("wait"):
+                await stack.enter_async_context(self._background_slot() if background else self._foreground_slot())
+            arguments = await read(), self.settings.max_pixels, output_format, watch
+            picture = await self._run(self._picture_pool, _decode, *arguments)
+            del arguments  # frees the upload while the picture is in memory
+            try:
+                yield ensemble, picture, watch
+            finally:
+                self._idle_trimmer.touch()
+
+    @asynccontextmanager
+    async def _foreground_slot(self) -> AsyncIterator[None]:
+        self._foreground_count += 1
+        self._foreground_idle.clear()
+        try:
+            with self.metrics.waiting.track_inprogress():
+                await self._foreground.acquire()
+            try:
+                yield
+            finally:
+                self._foreground.release()
+        finally:
+            self._foreground_count -= 1
+            if not self._foreground_count:
+                self._foreground_idle.set()
+
+    @asynccontextmanager
+    async def _background_slot(self) -> AsyncIterator[None]:
+        async with self._background:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._foreground_idle.wait(), YIELD_SECONDS)
+            yield
+
+    @staticmethod
+    async def _run(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: object) -> Result:
+        future = pool.submit(work, *arguments)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancelled():  # a thread cannot be stopped: the slot is held until this stage has ended
+                with suppress(Exception):
+                    await asyncio.shield(asyncio.wrap_future(future))
+            raise
+
+
+def _decode(content: bytes, max_pixels: int, output_format: str, watch: Stopwatch) -> Picture:
+    with watch.stage("decode"):
+        return imaging.decode(content, max_pixels, output_format)

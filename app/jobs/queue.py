@@ -1,0 +1,267 @@
+"""Durable background jobs: items are colorized by any free worker, and survive crashes.
+
+DBOS keeps the queue, in SQLite or PostgreSQL; what a job contains and how far it is, is in its folder (`app.jobs.store`). A task of
+the queue is a chunk of consecutive items of a job. A task that was interrupted by a crash runs again and skips the items that have
+their record, so that at most the items in progress are colorized twice.
+"""
+
+import asyncio
+import errno
+import hashlib
+import logging
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+
+import psycopg
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from filelock import BaseFileLock, FileLock, Timeout
+
+from app.batches.results import colorize_item
+from app.batches.uploads import Item
+from app.errors import ServiceError
+from app.inference.engine import Engine
+from app.jobs.heartbeats import Heartbeat
+from app.jobs.retry_worker import PERIOD, RetryWorker
+from app.jobs.store import JobCard, JobFolder, JobStore
+from app.settings import Settings, SettingsError
+from models.errors import OptionError, PictureError
+from models.options import Options
+
+CHUNK = 8  # items of a task, which should take longer than the polling interval
+POLL = 0.25  # seconds between two polls of the queue
+RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
+ATTEMPTS = 5  # after which such a failure becomes the problem of the item
+SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
+QUEUE = "items"
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+log = logging.getLogger("chromaroute")
+
+
+class LocksUnsupported(SettingsError):
+    """The file system of the data folder does not support file locks, without which jobs cannot be kept safely."""
+
+
+class _Interrupted(BaseException):
+    """Ends a task as a crash would: DBOS stores no outcome of what is not an Exception, and runs the task again later."""
+
+
+class JobQueue:
+    """The jobs of this process, and those that it shares with other replicas.
+
+    Raises:
+        SettingsError: the folder cannot be written, the database cannot be reached, or another process uses the folder without a
+            common database.
+        LocksUnsupported: there are no file locks.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings, self.engine = settings, engine
+        try:
+            self.store = JobStore(settings.data_dir / "jobs")
+        except OSError as error:
+            raise SettingsError(
+                f"jobs cannot be stored in {settings.data_dir} ({error}): allow this user to write there, set another folder with "
+                "CHROMAROUTE_DATA_DIR, or turn jobs off with CHROMAROUTE_JOBS=0."
+            ) from error
+        self._heartbeat: Heartbeat | None = None
+        self._lock: BaseFileLock | None = None
+        if settings.database:
+            _check_connection(settings.database)
+            self._heartbeat = Heartbeat(settings.data_dir, settings.replica)
+        else:
+            self._lock = self._lock_folder()
+        self._stopping = threading.Event()
+        self._count_lock = threading.Lock()
+        self._running = 0  # tasks that are running in threads of DBOS
+        self._backlog = 0  # unfinished items, at the last run of the periodic task
+        self._worker = RetryWorker(lambda: self.clean_up(datetime.now(UTC)), self._stopping)
+
+    async def start(self) -> None:
+        """Start to process the queue."""
+        self._loop = asyncio.get_running_loop()
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
+            self._beating = asyncio.create_task(self._beat(self._heartbeat))
+        await asyncio.to_thread(self._launch)
+        self._worker.submit(self._enqueue_all)
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Stop, and leave unfinished items to the next process or to other replicas."""
+        self._stopping.set()
+        while self._running:
+            await asyncio.sleep(0.02)
+        shutdown = threading.Thread(target=DBOS.destroy, kwargs={"destroy_registry": True}, daemon=True)
+        shutdown.start()  # it may hang if the database cannot be reached
+        await asyncio.to_thread(shutdown.join, SHUTDOWN)
+        if self._heartbeat is not None:
+            self._beating.cancel()
+            self._heartbeat.retire()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def add(self, items: Sequence[Item], options: Options, owner: str | None, key: str | None) -> JobFolder:
+        """Store a job and queue it. The same idempotency key of the same owner returns the same job.
+
+        Raises:
+            ServiceError: the key was sent with other items or options, the disk is full, or the backlog is too long (`overloaded`).
+        """
+        if self._backlog + len(items) > self.settings.max_backlog:
+            limit = self.settings.max_backlog
+            detail = f"{self._backlog} items of jobs are not finished, and the limit is {limit}: try again in a minute."
+            raise ServiceError("overloaded", detail, retry_after=60)
+        name = hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()[:32] if key else uuid.uuid4().hex
+        names = [item.name for item in items]
+        card = JobCard(
+            id=name, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, options=options, names=names
+        )  # fmt: skip
+        job, is_new = await self.store.create(card, items)
+        self._worker.submit(lambda: self._enqueue(job))
+        if is_new:
+            self._backlog += len(items)
+            log.info("job %s has %d items", name, len(items))
+        return job
+
+    def delete(self, job: JobFolder) -> None:
+        """Delete a job with its results, and its tasks."""
+        job.delete()
+        self._worker.submit(lambda: self._delete_tasks(job.card.id))
+
+    def find(self, name: str, owner: str | None) -> JobFolder | None:
+        """A job of this owner."""
+        job = self.store.find(name)
+        return job if job is not None and job.card.owner == owner else None
+
+    def clean_up(self, now: datetime) -> None:
+        """Delete expired jobs, measure the backlog, and take over the tasks of lost replicas. Runs every few seconds."""
+        backlog = 0
+        for job in self.store.all():
+            with suppress(FileNotFoundError):  # deleted in the meantime
+                status = job.status(self.settings.job_hours)
+                if status.expires is None:
+                    backlog += status.total - status.done - status.failed
+                elif status.expires < now:
+                    job.delete()
+                    self._delete_tasks(job.card.id)
+        self.store.sweep(now)
+        self._backlog = backlog
+        self.engine.metrics.job_backlog.set(backlog)
+        if self._heartbeat is not None:
+            self._heartbeat.take_over(self._adopt)
+
+    def _launch(self) -> None:
+        config: DBOSConfig = {
+            "name": "chromaroute",
+            "system_database_url": self.settings.database or f"sqlite:///{self.settings.data_dir.absolute() / 'jobs.sqlite'}",
+            "application_version": "1",  # of the arguments of tasks: a new release continues the tasks of the last one
+            "executor_id": self.settings.replica if self.settings.database else "local",
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "ERROR",
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="colorize", max_recovery_attempts=None)
+        def colorize(name: str, first: int) -> None:
+            with self._count_lock:
+                self._running += 1
+            try:
+                self._colorize_chunk(name, first)
+            finally:
+                with self._count_lock:
+                    self._running -= 1
+
+        self._task = colorize
+        DBOS.launch()
+        DBOS.register_queue(QUEUE, worker_concurrency=self.engine.slots + 1, polling_interval_sec=POLL)
+
+    def _enqueue_all(self) -> None:
+        """Queue the tasks of all jobs: a crash may have happened between storing a job and queueing its tasks."""
+        for job in self.store.all():
+            self._enqueue(job)
+
+    def _enqueue(self, job: JobFolder) -> None:
+        """Queue the tasks of an unfinished job; tasks that are queued already stay as they are."""
+        with suppress(FileNotFoundError):  # deleted in the meantime
+            if job.status(self.settings.job_hours).expires is not None:
+                return
+            for first in range(0, len(job.card.names), CHUNK):
+                with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{first}"):
+                    DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
+
+    def _delete_tasks(self, name: str) -> None:
+        DBOS.delete_workflows([flow.workflow_id for flow in DBOS.list_workflows(workflow_id_prefix=f"{name}-")])
+
+    def _colorize_chunk(self, name: str, first: int) -> None:
+        """A task, in a thread of DBOS. It returns when all its items have their records, and retries all other failures."""
+        for index in range(first, first + CHUNK):
+            for attempt in count(1):
+                if self._stopping.is_set():
+                    raise _Interrupted
+                try:
+                    job = self.store.find(name)
+                    if job is None or job.cancelled or index >= len(job.card.names):
+                        return
+                    if job.record(index) is None:
+                        work = self._colorize(job, index, is_last_attempt=attempt >= ATTEMPTS)
+                        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+                    break
+                except Exception as error:
+                    log.warning("item %d of job %s is retried in %d seconds: %r", index, name, RETRY_DELAY, error)
+                    self._stopping.wait(RETRY_DELAY)
+
+    async def _colorize(self, job: JobFolder, index: int, is_last_attempt: bool) -> None:
+        """Colorize an item. Errors of the picture are its problem; other errors become one at the last attempt."""
+
+        async def read() -> bytes:
+            return await asyncio.to_thread(job.read_input, index)
+
+        item, errors = Item(job.card.names[index], read), (Exception,) if is_last_attempt else (PictureError, OptionError)
+        record, content = await colorize_item(self.engine, item, job.card.options, errors)
+        await asyncio.to_thread(job.finish, index, record, content)
+        self.engine.metrics.job_items.labels("failed" if content is None else "done").inc()
+
+    async def _beat(self, heartbeat: Heartbeat) -> None:
+        while True:
+            await asyncio.to_thread(heartbeat.beat)
+            await asyncio.sleep(PERIOD)
+
+    def _adopt(self, replica: str) -> None:
+        pending = [flow.workflow_id for flow in DBOS.list_workflows(status="PENDING", executor_id=replica)]
+        if pending:
+            log.warning("%d tasks of the lost replica %s are queued again", len(pending), replica)
+            DBOS.resume_workflows(pending, queue_name=QUEUE)
+        self._enqueue_all()  # it may have been lost before it had queued the tasks of a job
+
+    def _lock_folder(self) -> BaseFileLock:
+        """Lock the folder: with SQLite, only one process may use the queue."""
+        folder = self.settings.data_dir
+        lock = FileLock(folder / "jobs.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise SettingsError(
+                f"another server uses the jobs in {folder}: set another CHROMAROUTE_DATA_DIR for this one, turn its jobs off with "
+                "CHROMAROUTE_JOBS=0, or let both share CHROMAROUTE_DATABASE=postgresql://..."
+            ) from error
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            raise LocksUnsupported(
+                f"the file system of {folder} does not support file locks, which jobs need: set another CHROMAROUTE_DATA_DIR."
+            ) from error
+        return lock
+
+
+def _check_connection(database: str) -> None:
+    """Raise a SettingsError unless the database answers."""
+    try:
+        psycopg.connect(database, connect_timeout=10).close()
+    except psycopg.Error as error:
+        reason = str(error).strip()
+        raise SettingsError(f"CHROMAROUTE_DATABASE cannot be reached: {reason}. Start it, or correct the URL.") from error

@@ -1,0 +1,55 @@
+"""A thread that runs tasks which may fail temporarily, such as calls of a database, and retries them."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+PERIOD = 5.0  # seconds between two runs of the periodic task
+RETRY_DELAY = 5.0  # seconds until a failed task is retried
+
+log = logging.getLogger("chromaroute")
+
+
+class RetryWorker:
+    """Runs submitted tasks one at a time, retries those that fail, and runs a periodic task in between.
+
+    Args:
+        periodic: the task that is run every `PERIOD` seconds.
+        stopping: ends the thread when it is set.
+    """
+
+    def __init__(self, periodic: Callable[[], None], stopping: threading.Event) -> None:
+        self._periodic, self._stopping = periodic, stopping
+        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Queue a task."""
+        self._tasks.put(task)
+
+    def start(self) -> None:
+        """Start the thread. It is a daemon: the process does not wait for a task at exit."""
+        threading.Thread(target=self._run, name="retry-worker", daemon=True).start()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stopping.is_set():
+            with suppress(queue.Empty):
+                task = self._tasks.get(timeout=max(0.01, due - time.monotonic()))
+                if not _succeeds(task):
+                    self._tasks.put(task)
+                    self._stopping.wait(RETRY_DELAY)
+            if time.monotonic() >= due:
+                _succeeds(self._periodic)
+                due = time.monotonic() + PERIOD
+
+
+def _succeeds(task: Callable[[], None]) -> bool:
+    try:
+        task()
+    except Exception:
+        log.exception("a background task of the jobs failed, and is retried in a few seconds")
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""ASGI middleware: route policies, access log, authentication, body limit, admission, slow clients, deadline."""

@@ -1,0 +1,69 @@
+"""What a route declares about itself for the middleware: whether it needs an API key, what it costs, and what it expects.
+
+A route is decorated with `policy`, below the decorator of its router:
+
+    @router.post("/colorize")
+    @policy(cost=Cost.IMAGE, expects=EXPECTED_FILE)
+    async def colorize(...): ...
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any, TypeVar
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Cost(Enum):
+    """What a request to a route costs the server."""
+
+    FREE = auto()
+    IMAGE = auto()  # one picture, answered before the deadline
+    BATCH = auto()  # several pictures, without a deadline; fewer requests of this kind run at a time
+    VOTE = auto()  # a small body, for a survey
+
+
+@dataclass(frozen=True)
+class RoutePolicy:
+    """The declaration of a route.
+
+    Args:
+        requires_key: whether an API key is needed, where the server has any.
+        cost: the kind of work that a request causes.
+        expects: what to send, for the message about an invalid request.
+        path: the path of the route, for logs and metrics; set when a request is matched.
+    """
+
+    requires_key: bool = True
+    cost: Cost = Cost.FREE
+    expects: str = "see /docs for what the request must contain."
+    path: str = "other"
+
+
+UNMATCHED = RoutePolicy(requires_key=False)  # for paths without a route, which are answered with 404
+
+
+def policy(
+    *, requires_key: bool = True, cost: Cost = Cost.FREE, expects: str = RoutePolicy.expects
+) -> Callable[[Endpoint], Endpoint]:
+    """Declare the policy of an endpoint; endpoints without a declaration need a key and are free."""
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        endpoint.policy = RoutePolicy(requires_key, cost, expects)  # type: ignore[attr-defined]
+        return endpoint
+
+    return declare
+
+
+def find_policy(routes: Iterable[BaseRoute], scope: Scope) -> RoutePolicy:
+    """The policy of the route that a request matches; a wrong method counts as a match."""
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is not Match.NONE:
+            declared = getattr(getattr(route, "endpoint", None), "policy", RoutePolicy())
+            return replace(declared, path=getattr(route, "path", RoutePolicy.path))
+    return UNMATCHED

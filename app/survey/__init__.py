@@ -1,0 +1,1 @@
+"""The blind survey: its questions and the store of votes."""

@@ -1,0 +1,69 @@
+"""The options of routing and colorizing: names, defaults, ranges and descriptions, used by library, API and command line."""
+
+from typing import Any, Literal, Self, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from models.errors import OptionError, UnknownOption
+from models.router import AUTO
+
+Routing = Literal["hard", "soft"]
+Format = Literal["auto", "jpeg", "png", "webp", "tiff"]
+MetadataPolicy = Literal["keep", "strip", "keep-gps"]
+
+
+class RouteOptions(BaseModel):
+    """The options that decide the route of a picture.
+
+    Raises:
+        OptionError: a value is not valid.
+        UnknownOption: there is no option of that name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    category: str = Field(AUTO, description="auto lets the router choose; or the category whose expert colorizes the picture")
+    routing: Routing = Field("hard", description="hard uses one expert, soft blends the experts of the most probable categories")
+    threshold: float | None = Field(None, ge=0, le=1, description="least confidence; the threshold of the bundle if not given")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _raise_option_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise _option_error(cls, error) from None
+
+
+class Options(RouteOptions):
+    """The options of colorizing a picture; what they raise is that of `RouteOptions`."""
+
+    format: Format = Field("auto", description="of the output; auto is that of the input, or PNG where that cannot be written")
+    quality: int = Field(90, ge=1, le=100, description="of JPEG and WebP")
+    saturation: float = Field(1.0, ge=0, le=2, description="factor on chroma: 0 is gray, 1 is as predicted")
+    metadata: MetadataPolicy = Field(
+        "keep", description="EXIF, XMP, IPTC and texts: keep all but a GPS position, strip them, or keep-gps; resolution is kept"
+    )
+
+
+def valid_values(field: FieldInfo) -> str:
+    """The valid values of an option, for messages: "one of a, b", "a number from 0 to 2"."""
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(get_args(annotation))
+    low = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    high = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if low is None or high is None:
+        return "auto or a category of the bundle"
+    return f"{'a whole number' if annotation is int else 'a number'} from {low} to {high}"
+
+
+def _option_error(options: type[RouteOptions], error: ValidationError) -> OptionError:
+    """The first thing that pydantic found, in the words of the library."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    if name not in options.model_fields:
+        return UnknownOption(name, tuple(options.model_fields))
+    return OptionError(name, first["input"], valid_values(options.model_fields[name]))
