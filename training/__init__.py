@@ -1,1 +1,1 @@
-"""The workshop: makes the checkpoints that the service serves. Offline; knows `models`, never `app`."""
+"""Offline training: collect photographs, train colorizers and classifiers, publish bundles, evaluate them. Never imports `app`."""

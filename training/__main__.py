@@ -5,7 +5,7 @@ import sys
 import typer
 
 from models.errors import ChromarouteError
-from training.commands import bundles, data, runs, survey
+from training.cli import bundles, data, runs, survey
 
 app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles of them.", pretty_exceptions_enable=False)
 

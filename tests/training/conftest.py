@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data.manifest import write_manifest
+from training.data.dataset_index import write_index
 from training.data.prepare import prepare
 
 
@@ -17,5 +17,5 @@ def manifest(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -
     spread = [replace(entry, set="photographs", split=splits[i % 3]) for i, entry in enumerate(entries)]
     tiny = [replace(entry, set="tiny", category=f"n{i % 3}", split="train") for i, entry in enumerate(entries[:9])]
     path = tmp_path_factory.mktemp("data") / "manifest.csv"
-    write_manifest([*spread, *tiny], path)
+    write_index([*spread, *tiny], path)
     return path

@@ -17,11 +17,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import training.__main__ as command
-from training.data.collect import ALIKE, collect, look_of
-from training.data.manifest import DataError
-from training.data.polite import FetchError, Polite
+from training.collect.collection import ALIKE, collect, look_of
+from training.data.dataset_index import DataError
+from training.collect.http_client import FetchError, RateLimitedClient
 from training.data.prepare import prepare
-from training.data.sources import openverse, unsplash, url_lists, wikimedia
+from training.collect.sources import openverse, unsplash, url_lists, wikimedia
 
 
 def jpeg(picture: Image.Image, quality: int = 90) -> bytes:
@@ -117,8 +117,8 @@ def openverse_page(web: StandIn, query: dict[str, list[str]]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def client() -> Iterator[Polite]:
-    polite = Polite("chromaroute-test", interval=0)
+def client() -> Iterator[RateLimitedClient]:
+    polite = RateLimitedClient("chromaroute-test", interval=0)
     yield polite
     polite.close()
 
@@ -128,7 +128,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_bad_pictures_are_replaced_until_there_are_enough(web: StandIn, client: Polite, tmp_path: Path) -> None:
+def test_bad_pictures_are_replaced_until_there_are_enough(web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
     web.answers["/v1/images/"] = lambda query, _: openverse_page(web, query)
     source = openverse(f"{web.address}/v1/images/")
     list(collect([("city", "skyline")], 8, tmp_path, source, client))
@@ -145,7 +145,7 @@ def test_bad_pictures_are_replaced_until_there_are_enough(web: StandIn, client: 
     assert len(prepare(tmp_path).entries) == 8
 
 
-def test_an_interrupted_collection_goes_on_without_fetching_anything_twice(web: StandIn, client: Polite, tmp_path: Path) -> None:
+def test_an_interrupted_collection_goes_on_without_fetching_anything_twice(web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
     web.answers["/v1/images/"] = lambda query, _: openverse_page(web, query)
     source = openverse(f"{web.address}/v1/images/")
     begun = collect([("city", "city")], 6, tmp_path, source, client)
@@ -163,7 +163,7 @@ def test_an_interrupted_collection_goes_on_without_fetching_anything_twice(web: 
     assert len(web.asked) == before
 
 
-def test_too_few_pictures_are_told_after_all_categories_were_tried(web: StandIn, client: Polite, tmp_path: Path) -> None:
+def test_too_few_pictures_are_told_after_all_categories_were_tried(web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
     web.answers["/v1/images/"] = lambda query, _: openverse_page(web, query)
     source = openverse(f"{web.address}/v1/images/")
     with pytest.raises(DataError, match="wanted 12 of each and found city 10, town 0"):
@@ -172,7 +172,7 @@ def test_too_few_pictures_are_told_after_all_categories_were_tried(web: StandIn,
         list(collect([("../x", "x")], 1, tmp_path, source, client))
 
 
-def test_moods_of_a_server_are_waited_out_and_its_robots_txt_is_heeded(web: StandIn, client: Polite) -> None:
+def test_moods_of_a_server_are_waited_out_and_its_robots_txt_is_heeded(web: StandIn, client: RateLimitedClient) -> None:
     web.moods = {"/photo/0.jpg": [429, 503], "/photo/1.jpg": [500] * 9}
     assert client.picture(f"{web.address}/photo/0.jpg") == web.files["/photo/0.jpg"]
     with pytest.raises(FetchError, match="500"):
@@ -184,7 +184,7 @@ def test_moods_of_a_server_are_waited_out_and_its_robots_txt_is_heeded(web: Stan
         client.picture("file:///etc/passwd")
     web.files["/robots.txt"] = b"User-agent: *\nDisallow: /photo/\n"
     with pytest.raises(FetchError, match=r"the robots.txt of .* keeps us from"):
-        Polite("chromaroute-test", 0).picture(f"{web.address}/photo/3.jpg")
+        RateLimitedClient("chromaroute-test", 0).picture(f"{web.address}/photo/3.jpg")
     assert "/photo/3.jpg" not in web.asked
 
 
@@ -195,7 +195,7 @@ def test_moods_of_a_server_are_waited_out_and_its_robots_txt_is_heeded(web: Stan
         "text", None, {"id": "a", "url": "file:///etc/passwd"},
     ],
 )  # fmt: skip
-def test_odd_items_are_left_out_and_the_next_are_taken(item: Any, web: StandIn, client: Polite, tmp_path: Path) -> None:
+def test_odd_items_are_left_out_and_the_next_are_taken(item: Any, web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
     good = {"id": "good\n\ud800", "url": f"{web.address}/photo/0.jpg", "title": "one\ntwo " + "x" * 200_000, "creator": None}
     web.answers["/v1/images/"] = {"page_count": None, "results": [item, good]}
     list(collect([("city", "city")], 1, tmp_path, openverse(f"{web.address}/v1/images/"), client))
@@ -206,7 +206,7 @@ def test_odd_items_are_left_out_and_the_next_are_taken(item: Any, web: StandIn, 
 
 @pytest.mark.parametrize("answer", [{"results": "abc", "page_count": 9}, [1], {"results": 5}])
 def test_a_source_that_answers_nonsense_fails_one_category_and_not_the_next(
-    answer: Any, web: StandIn, client: Polite, tmp_path: Path
+    answer: Any, web: StandIn, client: RateLimitedClient, tmp_path: Path
 ) -> None:
     web.answers["/v1/images/"] = lambda query, _: answer if query["q"] == ["odd"] else openverse_page(web, query)
     with pytest.raises(DataError, match="found odd 0. Try other words: NAME=QUERY. .* answers with"):
@@ -216,7 +216,7 @@ def test_a_source_that_answers_nonsense_fails_one_category_and_not_the_next(
     assert list(openverse(f"{web.address}/v1/images/")(client, "endless")) == []
 
 
-def test_moved_pictures_are_asked_for_with_the_same_manners(web: StandIn, client: Polite) -> None:
+def test_moved_pictures_are_asked_for_with_the_same_manners(web: StandIn, client: RateLimitedClient) -> None:
     web.moved = {"/old.jpg": "/photo/0.jpg", "/loop": "/loop", "/out": "file:///etc/passwd"}
     assert client.picture(f"{web.address}/old.jpg") == web.files["/photo/0.jpg"]
     with pytest.raises(FetchError, match="moved on and on"):
@@ -226,15 +226,15 @@ def test_moved_pictures_are_asked_for_with_the_same_manners(web: StandIn, client
         client.picture(f"{web.address}/out")
     web.files["/robots.txt"] = b"User-agent: *\nDisallow: /photo/\n"
     with pytest.raises(FetchError, match=r"robots.txt of .* keeps us from .*/photo/0.jpg"):
-        Polite("chromaroute-test", 0).picture(f"{web.address}/old.jpg")
+        RateLimitedClient("chromaroute-test", 0).picture(f"{web.address}/old.jpg")
 
 
-def test_an_answer_that_trickles_or_never_ends_is_given_up(web: StandIn, client: Polite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.polite.MAX_BYTES", 2**20)
+def test_an_answer_that_trickles_or_never_ends_is_given_up(web: StandIn, client: RateLimitedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.collect.http_client.MAX_BYTES", 2**20)
     web.files["/large.jpg"] = bytes(2**20 + 1)
     with pytest.raises(FetchError, match="more than 1 MiB"):
         client.picture(f"{web.address}/large.jpg")
-    monkeypatch.setattr("training.data.polite.LONGEST_ANSWER", -1.0)
+    monkeypatch.setattr("training.collect.http_client.LONGEST_ANSWER", -1.0)
     with pytest.raises(FetchError, match="takes more than"):
         client.json(f"{web.address}/photo/1.jpg", {})
 
@@ -246,16 +246,16 @@ def test_requests_to_one_host_keep_their_distance(web: StandIn, monkeypatch: pyt
         slept.append(round(seconds, 3))
         now[0] += seconds
 
-    monkeypatch.setattr("training.data.polite.time.sleep", sleep)
-    monkeypatch.setattr("training.data.polite.time.monotonic", lambda: now[0])
-    polite = Polite("chromaroute-test", interval=2)
+    monkeypatch.setattr("training.collect.http_client.time.sleep", sleep)
+    monkeypatch.setattr("training.collect.http_client.time.monotonic", lambda: now[0])
+    polite = RateLimitedClient("chromaroute-test", interval=2)
     for _ in range(3):
         polite.picture(f"{web.address}/photo/0.jpg")  # and robots.txt before the first
     polite.close()
     assert [seconds for seconds in slept if seconds] == [2, 2, 2]
 
 
-def test_wikimedia_commons_is_paged_and_its_authors_are_plain_text(web: StandIn, client: Polite) -> None:
+def test_wikimedia_commons_is_paged_and_its_authors_are_plain_text(web: StandIn, client: RateLimitedClient) -> None:
     def answer(query: dict[str, list[str]], _: object) -> dict[str, Any]:
         assert query["gsrsearch"] == ["filetype:bitmap harbour"]
         second = "gsroffset" in query
@@ -275,7 +275,7 @@ def test_wikimedia_commons_is_paged_and_its_authors_are_plain_text(web: StandIn,
     assert (first.author, first.license, first.page) == ("Grace Hopper", "CC BY-SA 4.0", "http://x/File:1")
 
 
-def test_unsplash_wants_a_key_and_is_told_of_what_was_kept(web: StandIn, client: Polite, tmp_path: Path) -> None:
+def test_unsplash_wants_a_key_and_is_told_of_what_was_kept(web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
     keys = []
 
     def answer(query: dict[str, list[str]], headers: Any) -> dict[str, Any]:
@@ -314,7 +314,7 @@ def test_lists_of_urls_are_sampled_and_dead_ones_replaced_as_for_imagenets_synse
     assert [row["id"] for row in kept] != sorted(row["id"] for row in kept)
     assert all("ada@example.org" in agent for agent in web.agents)
     with pytest.raises(DataError, match=r"there is no list .*cat.txt"):
-        list(url_lists(lists)(Polite("x"), "cat"))
+        list(url_lists(lists)(RateLimitedClient("x"), "cat"))
     with pytest.raises(DataError, match="no source 'flickr': give openverse"):
         raise CliRunner().invoke(command.app, ["collect", "dog", "--source", "flickr"]).exception  # type: ignore[misc]
 

@@ -10,16 +10,16 @@ from PIL import Image
 from models.lab import luma_to_lightness
 from training.config import Data
 from training.data.batches import plain_batches, training_batch
-from training.data.manifest import UNSEEN, DataError, digest, read_manifest, read_pictures, split_by_content, write_manifest
+from training.data.dataset_index import UNSEEN, DataError, digest, read_index, read_pictures, split_by_content, write_index
 from training.data.packs import lab_bytes, load_pack
 from training.data.prepare import prepare
-from training.material import Material, select
+from training.data.datasets import Datasets, select
 
 
 def test_a_folder_of_categories_becomes_a_manifest(category_folders: Path, tmp_path: Path) -> None:
     prepared = prepare(category_folders)
-    write_manifest(prepared.entries, tmp_path / "manifest.csv")
-    entries = read_manifest(tmp_path / "manifest.csv")
+    write_index(prepared.entries, tmp_path / "manifest.csv")
+    entries = read_index(tmp_path / "manifest.csv")
     assert entries == prepared.entries
     assert {entry.category for entry in entries} == {"cat", "food", "flower", "general"}
     assert all(entry.split == split_by_content(entry.sha256) for entry in entries)
@@ -60,9 +60,9 @@ def test_the_unseen_classes_never_enter_training(category_folders: Path, tmp_pat
     shutil.copytree(category_folders / "cat", tmp_path / "set" / wnid)
     entries = prepare(tmp_path / "set", split="train").entries
     assert {entry.split for entry in entries} == {"unseen"}
-    write_manifest([entry.__class__(**{**entry.__dict__, "split": "train"}) for entry in entries], tmp_path / "manifest.csv")
+    write_index([entry.__class__(**{**entry.__dict__, "split": "train"}) for entry in entries], tmp_path / "manifest.csv")
     with pytest.raises(DataError, match=f"{wnid} stay out of all training"):
-        _ = Material(Data(sets=("set",)), tmp_path / "manifest.csv").train
+        _ = Datasets(Data(sets=("set",)), tmp_path / "manifest.csv").train
 
 
 def test_shards_keep_their_own_splits_and_the_unseen_classes_apart(category_folders: Path, tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_missing_data_is_explained(tmp_path: Path, category_folders: Path) -> No
     with pytest.raises(DataError, match="no usable picture"):
         prepare(tmp_path)
     with pytest.raises(DataError, match="chromaroute-train prepare"):
-        read_manifest(tmp_path / "manifest.csv")
+        read_index(tmp_path / "manifest.csv")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="columns"):
-        read_manifest(tmp_path / "bad.csv")
+        read_index(tmp_path / "bad.csv")
     gone = list(prepare(category_folders).entries)[:1]
     with pytest.raises(DataError, match="Run `prepare` again"):
         list(read_pictures([gone[0].__class__(**{**gone[0].__dict__, "path": "/nowhere.png"})]))

@@ -25,17 +25,17 @@ from models.options import Options
 from models.runtime import Runtime
 from models.torchvision_compat import AlexNet_Weights, get_model
 from tests.workshop import run
-from training.commands.bundles import _command
-from training.data.manifest import DataError, Entry, digest, read_manifest, read_pictures, write_manifest
+from training.cli.bundles import _command
+from training.data.dataset_index import DataError, Entry, digest, read_index, read_pictures, write_index
 from training.data.packs import decode_rgb
 from training.evaluation import perceptual
 from training.evaluation.document import Figure, Heading, Points, Table, Text, html, markdown
 from training.evaluation.evaluate import Evaluation, bundles_by_name, evaluate, plain
-from training.evaluation.metrics import ciede2000
-from training.evaluation.numbers import numbers
-from training.evaluation.report import blocks
+from training.metrics.color import ciede2000
+from training.evaluation.results import numbers
+from training.report.render import blocks
 from training.evaluation.semantic import semantic_judge, shared_pictures, trained_on
-from training.evaluation.study import joined
+from training.evaluation.image_result import joined
 from training.publishing.base import load_base
 
 CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]', "data.size=32")
@@ -66,21 +66,21 @@ def vivid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def entries(manifest: Path) -> list[Entry]:
-    return [entry for entry in read_manifest(manifest) if entry.split == "test"]
+    return [entry for entry in read_index(manifest) if entry.split == "test"]
 
 
 @pytest.fixture(scope="module")
 def found(entries: list[Entry], manifest: Path, vivid: Path, judge: Path) -> Evaluation:
     bundles = bundles_by_name([EVERYDAY, vivid], Runtime())
     judging = semantic_judge(str(judge), torch.device("cpu"))
-    return evaluate(bundles.pop("everyday"), bundles, entries, read_manifest(manifest), judging)
+    return evaluate(bundles.pop("everyday"), bundles, entries, read_index(manifest), judging)
 
 
 @pytest.fixture(scope="module")
 def report(manifest: Path, vivid: Path, judge: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report by the command, with everything that it can be asked for."""
     out = tmp_path_factory.mktemp("report") / "box"
-    arguments = ("--against", vivid, "--judge", judge, "--namer", judge.parent / "li-classifier", "--out", out)
+    arguments = ("--against", vivid, "--judge", judge, "--classifier", judge.parent / "li-classifier", "--out", out)
     told = run("evaluate", EVERYDAY, "--data", manifest, *arguments)
     assert "best route" in told
     return out
@@ -110,7 +110,7 @@ def test_a_worse_bundle_is_found_out_and_equal_ways_have_no_difference(found: Ev
     assert told["differences"]["vivid: routed - gray"][1] > 0
     assert told["ways"]["vivid: routed"]["colorfulness_ratio"][0] > 1.5 * told["ways"]["routed"]["colorfulness_ratio"][0]
     assert plain(found.scored.difference("routed", "routed")) == [0, 0, 0]
-    conclusions = next(block for block in blocks({**told, "namers": {}, "made": {}}, []) if isinstance(block, Points)).items
+    conclusions = next(block for block in blocks({**told, "classifiers": {}, "made": {}}, []) if isinstance(block, Points)).items
     assert any(line.startswith("Is vivid closer to the truth than this bundle? No. ΔE00 +") for line in conclusions)
     assert any("Where does it fail?" in line for line in conclusions)
 
@@ -143,7 +143,7 @@ def test_the_judge_sees_every_candidate_and_says_what_it_learned_from(found: Eva
 
 
 def test_shared_training_pictures_are_recognized_by_the_digest(manifest: Path) -> None:
-    entries = read_manifest(manifest)
+    entries = read_index(manifest)
     for sets in (("photographs",), ("tiny",), ("photographs", "tiny")):
         data = digest([entry for entry in entries if entry.split == "train" and entry.set in sets])
         assert trained_on(data, entries) == sets
@@ -165,7 +165,7 @@ def test_the_report_is_whole_and_stands_alone(report: Path) -> None:
             image.verify()
     told = json.loads((report / "report.json").read_text())
     assert told["pictures"] == 16
-    assert told["namers"]["li-classifier"]["backbone"] == "zhang"
+    assert told["classifiers"]["li-classifier"]["backbone"] == "zhang"
     assert str(report.parent) not in page + text + json.dumps(told)
     rows = list(csv.DictReader(io.StringIO((report / "pictures.csv").read_text())))
     assert {row["way"] for row in rows} == {*told["ways"], "truth"}
@@ -199,8 +199,8 @@ def test_a_report_replaces_a_report_and_nothing_else(report: Path, manifest: Pat
 
 def test_pictures_of_categories_that_the_bundle_lacks_count_for_the_colors_alone(manifest: Path, tmp_path: Path) -> None:
     names = {"cat": "ship", "food": "frog"}
-    entries = [replace(entry, category=names.get(entry.category, entry.category)) for entry in read_manifest(manifest)]
-    write_manifest(entries, tmp_path / "manifest.csv")
+    entries = [replace(entry, category=names.get(entry.category, entry.category)) for entry in read_index(manifest)]
+    write_index(entries, tmp_path / "manifest.csv")
     arguments = ("--data", tmp_path / "manifest.csv", "--limit", 3, "--out", tmp_path / "box")
     run("evaluate", EVERYDAY, "--category", "ship", *arguments)
     told = json.loads((tmp_path / "box" / "report.json").read_text())
@@ -218,14 +218,14 @@ def test_judges_and_namers_that_are_of_no_use_are_refused_before_anything_is_pai
 ) -> None:
     monkeypatch.setattr("training.evaluation.evaluate.study", None)
     (tmp_path / "weights.pth").write_bytes(b"no weights")
-    entries = [replace(entry, category="ship") for entry in read_manifest(manifest) if entry.split == "test"]
-    write_manifest(entries, tmp_path / "ships.csv")
+    entries = [replace(entry, category="ship") for entry in read_index(manifest) if entry.split == "test"]
+    write_index(entries, tmp_path / "ships.csv")
     for arguments, error, message in (
         (("--judge", tmp_path), CheckpointError, "train the recipe that makes it first"),
         (("--judge", f"resnet18={tmp_path / 'weights.pth'}"), CheckpointError, "cannot be used"),
         (("--judge", "palette=weights.pth"), CheckpointError, "give a classifier of torchvision"),
         (("--judge", judge, "--data", tmp_path / "ships.csv"), DataError, "none of the pictures is of these"),
-        (("--namer", judge), CheckpointError, "does not name gray pictures"),
+        (("--classifier", judge), CheckpointError, "does not name gray pictures"),
         (("--pictures", tmp_path), DataError, "has no pictures to show"),
         (("--against", EVERYDAY), DataError, "given twice"),
     ):
@@ -250,14 +250,14 @@ def test_one_picture_is_reported_without_differences(manifest: Path, judge: Path
 
 
 def test_pictures_without_color_and_names_with_bars_do_not_break_the_report(manifest: Path, tmp_path: Path) -> None:
-    grays, entries = tmp_path / "grays", [entry for entry in read_manifest(manifest) if entry.split == "test"][:3]
+    grays, entries = tmp_path / "grays", [entry for entry in read_index(manifest) if entry.split == "test"][:3]
     (grays / "old").mkdir(parents=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 50), dtype=np.uint8)).convert("RGB").save(
         grays / "old" / "a.png"
     )
     content = (grays / "old" / "a.png").read_bytes()
     gray = replace(entries[0], path=str(grays / "old" / "a.png"), category="old|new", sha256=hashlib.sha256(content).hexdigest())
-    write_manifest([*entries, gray], tmp_path / "manifest.csv")
+    write_index([*entries, gray], tmp_path / "manifest.csv")
     run("evaluate", EVERYDAY, "--data", tmp_path / "manifest.csv", "--out", tmp_path / "box")
     text = (tmp_path / "box" / "report.md").read_text()
     assert r"| old\|new | 1 |" in text

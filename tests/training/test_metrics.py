@@ -4,18 +4,18 @@ import torch
 from PIL import Image, ImageFilter
 
 from models.ab_bins import AbBins, srgb_cells
-from training.config import ReadOutLoss
+from training.config import ReadoutLoss
 from training.evaluation import metrics
-from training.evaluation.distribution import cell_counts, chroma_histogram, divergence
+from training.metrics.distribution import cell_counts, chroma_histogram, divergence
 from training.evaluation.evaluate import plain
-from training.evaluation.frechet import frechet_distance
-from training.evaluation.intervals import Bootstrap
+from training.metrics.frechet import frechet_distance
+from training.metrics.bootstrap import Bootstrap
 from training.evaluation.routing import calibration_error, coverage_accuracy, reliability, threshold_for
-from training.evaluation.wording import sign
-from training.losses import bin_cross_entropy, delta_e94, read_out_loss
+from training.report.formatting import sign
+from training.losses import bin_cross_entropy, delta_e94, readout_loss
 from training.publishing.calibration import choose_temperature, choose_threshold
-from training.publishing.choice import choose, pays
-from training.publishing.read_outs import Tried
+from training.publishing.selection import choose, pays
+from training.publishing.readout_scores import ReadoutScores
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -142,8 +142,8 @@ def test_a_difference_within_its_interval_is_none() -> None:
 
 def test_what_belongs_together_is_drawn_together() -> None:
     votes = np.repeat([0.0, 1.0] * 5, 20)  # ten people, each of one mind
-    alone, people = Bootstrap(200).mean(votes), Bootstrap(200, np.repeat(np.arange(10), 20)).mean(votes)
-    assert people.high - people.low > 3 * (alone.high - alone.low)
+    single_process, people = Bootstrap(200).mean(votes), Bootstrap(200, np.repeat(np.arange(10), 20)).mean(votes)
+    assert people.high - people.low > 3 * (single_process.high - single_process.low)
 
 
 def test_values_that_are_missing_are_left_out_of_a_mean() -> None:
@@ -242,7 +242,7 @@ def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
         optimizer = torch.optim.Adam([ab], lr=0.5)
         for _ in range(300):
             optimizer.zero_grad()
-            read_out_loss(ab.expand(40, -1, -1, -1), truth, ReadOutLoss(closeness=1.0, vividness=vividness)).backward()
+            readout_loss(ab.expand(40, -1, -1, -1), truth, ReadoutLoss(closeness=1.0, vividness=vividness)).backward()
             optimizer.step()
         found[vividness] = ab.detach()[0, :, 0]
     for ab in found.values():
@@ -251,10 +251,10 @@ def test_vividness_is_asked_for_without_making_up_what_is_unsure() -> None:
     assert pale < vivid < 20
 
 
-def _tried(*ways: tuple[float, float]) -> Tried:
+def _tried(*ways: tuple[float, float]) -> ReadoutScores:
     """Ten pictures whose true colorfulness is 40, in ways of these errors and colorfulnesses."""
     errors, colorfulness = torch.tensor(ways).T[..., None].expand(2, len(ways), 10)
-    return Tried(tuple({"way": way} for way in range(len(ways))), errors, colorfulness, torch.full((10,), 40.0))
+    return ReadoutScores(tuple({"way": way} for way in range(len(ways))), errors, colorfulness, torch.full((10,), 40.0))
 
 
 def test_color_goes_first_to_where_it_is_cheap() -> None:

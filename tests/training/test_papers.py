@@ -23,22 +23,22 @@ from models.colorizers import COLORIZERS
 from models.errors import BundleError, CheckpointError
 from models.torchvision_compat import vgg
 from tests.serving import wait_until
-from training.backbones import build_namer
-from training.checkpoints import load_state
-from training.config import Naming, RecipeError
-from training.data.manifest import read_manifest
+from training.networks.classifiers import build_classifier
+from training.loop.checkpoints import load_state
+from training.config import ClassificationOptions, RecipeError
+from training.data.dataset_index import read_index
 from training.data.packs import Pack
 from training.data.prepare import prepare
-from training.evaluation.colors import count_colors
-from training.evaluation.naming import error_types
-from training.fit import BEST
-from training.imagenet import NETWORKS
-from training.material import Material
-from training.recipe_files import load_recipe, recipe_names
-from training.run import run
-from training.tasks.build import build_task
-from training.team import alone
-from training.trunks import frozen_trunk
+from training.metrics.palette import count_colors
+from training.metrics.classification import error_types
+from training.loop.fit import BEST
+from training.networks.imagenet import NETWORKS
+from training.data.datasets import Datasets
+from training.config.recipe_files import load_recipe, recipe_names
+from training.runs.train import run
+from training.tasks.registry import build_task
+from training.loop.distributed import single_process
+from training.networks.trunks import frozen_trunk
 
 ROOT = Path(__file__).parents[2]
 CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')
@@ -137,7 +137,7 @@ def test_paper_004s_bundle_needs_no_joint_run(manifest: Path, runs: Path, tmp_pa
 
 def test_paper_001s_trunk_stays_frozen_its_batch_statistics_too(manifest: Path, runs: Path) -> None:
     recipe = load_recipe("hultgren-plain", (*SMALL, *COMPACT, "schedule.learning_rate=0.1"), smoke=True)
-    task = build_task(recipe, Material(recipe.data, manifest), "cat", runs, alone())
+    task = build_task(recipe, Datasets(recipe.data, manifest), "cat", runs, single_process())
     trunk = task.network.trunk  # type: ignore[attr-defined]
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     decoder = {name: tensor.clone() for name, tensor in task.network.state_dict().items()}  # type: ignore[attr-defined]
@@ -154,27 +154,27 @@ def test_paper_003s_backbones_take_imagenets_weights_and_leave_their_top(backbon
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in NETWORKS[backbone][1]().state_dict().items()}
     save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, tmp_path / "zero.safetensors")
-    options = Naming(kind="naming", backbone=backbone, weights=str(tmp_path / "zero.safetensors"), frozen=True)  # type: ignore[arg-type]
-    namer = build_namer(options, classes=6).train()
-    before = {name: tensor.clone() for name, tensor in namer.state_dict().items() if name.startswith("features.network.")}
+    options = ClassificationOptions(kind="naming", backbone=backbone, weights=str(tmp_path / "zero.safetensors"), frozen=True)  # type: ignore[arg-type]
+    classifier = build_classifier(options, classes=6).train()
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items() if name.startswith("features.network.")}
     assert all(not tensor.any() for tensor in before.values())
-    logits = namer(torch.rand(2, 1, 96, 96) * 100, torch.zeros(2, 2, 96, 96))
+    logits = classifier(torch.rand(2, 1, 96, 96) * 100, torch.zeros(2, 2, 96, 96))
     logits.sum().backward()
     assert logits.shape == (2, 6)
-    assert {name.split(".")[0] for name, p in namer.named_parameters() if p.grad is not None} == {"top"}
-    assert [type(layer).__name__ for layer in namer.top] == ["BatchNorm1d", "Dropout", "Linear"]  # type: ignore[union-attr]
-    assert all(torch.equal(namer.state_dict()[name], tensor) for name, tensor in before.items())
+    assert {name.split(".")[0] for name, p in classifier.named_parameters() if p.grad is not None} == {"top"}
+    assert [type(layer).__name__ for layer in classifier.top] == ["BatchNorm1d", "Dropout", "Linear"]  # type: ignore[union-attr]
+    assert all(torch.equal(classifier.state_dict()[name], tensor) for name, tensor in before.items())
     with pytest.raises(RecipeError, match="there are no task.weights"):
-        build_namer(options.model_copy(update={"weights": ""}), classes=6)
+        build_classifier(options.model_copy(update={"weights": ""}), classes=6)
 
 
 @pytest.mark.parametrize(("backbone", "known"), [("compact", "'', 'everyday'"), ("zhang", "''"), ("iizuka", "''")])
 def test_a_backbone_of_ours_takes_no_weights_that_are_not_for_it(backbone: str, known: str) -> None:
-    options = Naming(kind="naming", backbone=backbone, weights="imagenet")  # type: ignore[arg-type]
+    options = ClassificationOptions(kind="naming", backbone=backbone, weights="imagenet")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=f"task.weights is 'imagenet': for the backbone {backbone} give {known}\\."):
-        build_namer(options, classes=3)
+        build_classifier(options, classes=3)
     with pytest.raises(RecipeError, match="reads gray"):
-        build_namer(options.model_copy(update={"reads": "color", "weights": ""}), classes=3)
+        build_classifier(options.model_copy(update={"reads": "color", "weights": ""}), classes=3)
 
 
 def test_a_trunk_comes_only_with_weights_of_its_own() -> None:
@@ -236,12 +236,12 @@ def test_paper_002s_transfer_takes_over_the_classifiers_blocks(manifest: Path, t
     list(run(load_recipe("li-classifier", cifar, smoke=True), manifest, tmp_path))
     tensors, _ = load_state(tmp_path / "li-classifier" / BEST)
     recipe = load_recipe("li-transfer", cifar, smoke=True)
-    task = build_task(recipe, Material(recipe.data, manifest), "general", tmp_path, alone())
+    task = build_task(recipe, Datasets(recipe.data, manifest), "general", tmp_path, single_process())
     encoder = task.network.encoder.state_dict()  # type: ignore[attr-defined]
     assert all(torch.equal(encoder[name], tensors[f"features.encoder.{name}"]) for name in encoder)
     wider = load_recipe("li-transfer", (*SMALL, "task.arguments.width=8"), smoke=True)
     with pytest.raises(RecipeError, match="train it with the same width"):
-        build_task(wider, Material(wider.data, manifest), "general", tmp_path, alone())
+        build_task(wider, Datasets(wider.data, manifest), "general", tmp_path, single_process())
 
 
 def test_paper_002s_judge_sees_gray_colorized_annealed_and_true_pictures(manifest: Path, runs: Path, tmp_path: Path) -> None:
@@ -319,4 +319,4 @@ def test_every_paper_has_its_recipes_and_each_says_what_to_expect() -> None:
 
 
 def test_the_manifest_of_the_tests_has_every_split(manifest: Path) -> None:
-    assert {entry.split for entry in read_manifest(manifest)} == {"train", "val", "test"}
+    assert {entry.split for entry in read_index(manifest)} == {"train", "val", "test"}

@@ -21,23 +21,23 @@ from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError, OptionError
 from models.imaging import Picture
 from models.torchvision_compat import vgg
-from training.checkpoints import load_state, save_state
+from training.loop.checkpoints import load_state, save_state
 from training.config import Recipe, RecipeError
 from training.data.batches import Batch
-from training.data.manifest import DataError, read_manifest, write_manifest
-from training.fit import BEST, LAST, METRICS, pace, read_metrics
-from training.imagenet import imagenet_weights
-from training.recipe_files import load_recipe, recipe_names
-from training.run import Outcome, run
+from training.data.dataset_index import DataError, read_index, write_index
+from training.loop.fit import BEST, LAST, METRICS, pace, read_metrics
+from training.networks.imagenet import imagenet_weights
+from training.config.recipe_files import load_recipe, recipe_names
+from training.runs.train import Outcome, run
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.base import Task
 from training.tasks.bins import BinsTask
 from training.tasks.combined import CombinedTask
 from training.tasks.expert import ExpertTask
 from training.tasks.joint import JointTask
-from training.tasks.naming import NamingTask
+from training.tasks.classification import ClassificationTask
 from training.tasks.regression import RegressionTask
-from training.team import gather
+from training.loop.distributed import init_distributed
 
 SMALL = ("data.size=64", "schedule.sizes=[[1.0, 64]]", "schedule.validation_size=64")
 COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')
@@ -84,8 +84,8 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "task", "changes"),
     [
-        ("everyday-trunk", JointTask, ("data.tiny_every=2",)),
-        ("everyday-close", JointTask, ("data.tiny_every=2",)),
+        ("everyday-trunk", JointTask, ("data.tiny_interval=2",)),
+        ("everyday-close", JointTask, ("data.tiny_interval=2",)),
         ("everyday-experts", ExpertTask, ('categories=["cat"]',)),
         ("everyday-refined", ExpertTask, ('categories=["cat"]',)),
         ("siswanto-cnn", RegressionTask, ('categories=["cat"]', *SMALL)),
@@ -93,7 +93,7 @@ def test_a_run_leaves_checkpoints_metrics_and_sheets(runs: Path) -> None:
         ("pix2pix-classes", AdversarialTask, PIX2PIX),
         ("li-rebalanced", BinsTask, ()),
         ("piefke-combined-dropout", CombinedTask, ("task.size=64", *SMALL)),
-        ("siswanto-resnet50", NamingTask, ('task.weights=""', "task.frozen=false", "data.groups={}", *SMALL)),
+        ("siswanto-resnet50", ClassificationTask, ('task.weights=""', "task.frozen=false", "data.groups={}", *SMALL)),
     ],
 )
 def test_an_interrupted_run_ends_with_the_same_bits(
@@ -306,8 +306,8 @@ def test_what_does_not_belong_together_is_not_published(manifest: Path, runs: Pa
     save_state(other / "everyday-close" / BEST, tensors, {**meta, "step": 3})
     with pytest.raises(CheckpointError, match="fine-tuned from another everyday-close"):
         publish("bundle-everyday", manifest, other, tmp_path / "out")
-    entries = [replace(entry, category="tiger" if entry.category == "cat" else entry.category) for entry in read_manifest(manifest)]
-    write_manifest(entries, tmp_path / "manifest.csv")
+    entries = [replace(entry, category="tiger" if entry.category == "cat" else entry.category) for entry in read_index(manifest)]
+    write_index(entries, tmp_path / "manifest.csv")
     with pytest.raises(DataError, match=r"trained on the categories cat, .*manifest has flower, food, tiger"):
         publish("bundle-everyday", tmp_path / "manifest.csv", runs, tmp_path / "out")
 
@@ -384,7 +384,7 @@ def test_a_recipe_that_cannot_be_run_is_explained(name: str, changes: tuple[str,
 
 def test_wrong_devices_categories_and_families_are_explained(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="device is 'abacus'"):
-        gather("abacus")
+        init_distributed("abacus")
     with pytest.raises(RecipeError, match="'car'"):
         list(run(load_recipe("siswanto-cnn", (*CHANGES, 'categories=["car"]'), smoke=True), manifest, tmp_path))
     with pytest.raises(RecipeError, match="100 px: give multiples of 32"):

@@ -18,20 +18,20 @@ from typer.testing import CliRunner
 
 import training.__main__ as command
 from tests.serving import wait_until
-from training.checkpoints import load_state
-from training.commands.runs import RunsFailed
+from training.loop.checkpoints import load_state
+from training.cli.runs import RunsFailed
 from training.config import RecipeError
 from training.data.batches import Batch
-from training.data.manifest import DataError, read_manifest, write_manifest, write_set_aside
+from training.data.dataset_index import DataError, read_index, write_index, write_set_aside
 from training.data.packs import load_pack
 from training.data.prepare import prepare
-from training.fit import BEST, LAST, METRICS, Diverged, read_metrics
-from training.lock import held
-from training.recipe_files import load_recipe
-from training.run import run
+from training.loop.fit import BEST, LAST, METRICS, Diverged, read_metrics
+from training.loop.run_lock import held
+from training.config.recipe_files import load_recipe
+from training.runs.train import run
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.regression import RegressionTask
-from training.team import alone
+from training.loop.distributed import single_process
 
 ROOT = Path(__file__).parents[2]
 SETS = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')
@@ -90,8 +90,8 @@ def test_restarting_begins_anew_and_keeps_what_was_there(manifest: Path, tmp_pat
 def broken(manifest: Path, folder: Path) -> Path:
     """The manifest without validation pictures of one category."""
     path = folder / "broken.csv"
-    entries = [entry for entry in read_manifest(manifest) if (entry.category, entry.split) != ("flower", "val")]
-    write_manifest(entries, path)
+    entries = [entry for entry in read_index(manifest) if (entry.category, entry.split) != ("flower", "val")]
+    write_index(entries, path)
     return path
 
 
@@ -118,14 +118,14 @@ def test_stopping_a_parallel_training_stops_its_processes_and_starts_no_more(man
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     sizes = [path.stat().st_size for path in metrics]
-    with held(tmp_path / "siswanto-cnn" / "cat", alone()):  # nobody trains it any more
+    with held(tmp_path / "siswanto-cnn" / "cat", single_process()):  # nobody trains it any more
         assert [path.stat().st_size for path in metrics] == sizes
     assert not (tmp_path / "siswanto-cnn" / "food").exists()
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(manifest: Path, tmp_path: Path) -> None:
     words = arguments("siswanto-cnn", manifest, tmp_path, *CNN, 'categories=["cat"]')
-    with held(tmp_path / "siswanto-cnn" / "cat", alone()), pytest.raises(RunsFailed, match="trained by another process"):
+    with held(tmp_path / "siswanto-cnn" / "cat", single_process()), pytest.raises(RunsFailed, match="trained by another process"):
         invoke(*words)
     assert "siswanto-cnn/cat: " in invoke(*words)
 
@@ -139,7 +139,7 @@ def test_other_validation_pictures_are_another_run(manifest: Path, tmp_path: Pat
     recipe = load_recipe("siswanto-cnn", (*CNN, 'categories=["cat"]'))
     list(run(recipe, manifest, tmp_path))
     path = tmp_path / "other.csv"
-    write_manifest([entry for entry in read_manifest(manifest) if (entry.category, entry.split) != ("food", "val")], path)
+    write_index([entry for entry in read_index(manifest) if (entry.category, entry.split) != ("food", "val")], path)
     (outcome,) = run(recipe, path, tmp_path)
     assert "has a run of another validation" in outcome.problem
 
@@ -147,7 +147,7 @@ def test_other_validation_pictures_are_another_run(manifest: Path, tmp_path: Pat
 def test_a_picture_that_changed_since_it_was_prepared_is_not_trained_on(category_folders: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     shutil.copytree(category_folders, folder)
-    write_manifest(prepare(folder).entries, tmp_path / "manifest.csv")
+    write_index(prepare(folder).entries, tmp_path / "manifest.csv")
     shutil.copy(folder / "food" / "03.png", folder / "cat" / "03.png")
     for content in (None, b"broken"):
         if content:
@@ -158,7 +158,7 @@ def test_a_picture_that_changed_since_it_was_prepared_is_not_trained_on(category
 
 
 def test_one_content_in_two_sets_is_packed_for_both(manifest: Path, tmp_path: Path) -> None:
-    entries = [entry for entry in read_manifest(manifest) if entry.set == "photographs"][:4]
+    entries = [entry for entry in read_index(manifest) if entry.set == "photographs"][:4]
     both = [*entries, *(replace(entry, set="other") for entry in entries)]
     pack = load_pack(both, tuple(sorted({entry.category for entry in both})), 32, tmp_path)
     assert len(pack) == 8
@@ -217,8 +217,8 @@ def test_two_processes_train_as_one_does(manifest: Path, tmp_path: Path) -> None
 def test_a_batch_that_cannot_be_dealt_out_is_explained(manifest: Path) -> None:
     batch = Batch(torch.zeros(5, 1, 2, 2), torch.zeros(5, 2, 2, 2), torch.arange(5))
     with pytest.raises(RecipeError, match="5 cannot be dealt to 2"):
-        replace(alone(), size=2).rows(batch)
-    assert replace(alone(), size=5, rank=3).rows(batch).labels.tolist() == [3]
+        replace(single_process(), size=2).rows(batch)
+    assert replace(single_process(), size=5, rank=3).rows(batch).labels.tolist() == [3]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(
@@ -270,7 +270,7 @@ def test_a_generator_that_does_well_raises_no_concern(manifest: Path, tmp_path: 
 
 def test_a_runs_report_counts_what_was_trained_on_and_what_was_set_aside(manifest: Path, tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
-    write_manifest(read_manifest(manifest), path)
+    write_index(read_index(manifest), path)
     write_set_aside({"gray": ["a.png", "b.png"], "duplicated": ["c.png"]}, path)
     invoke(*arguments("siswanto-cnn", path, tmp_path, *CNN, 'categories=["cat"]'))
     report = (tmp_path / "siswanto-cnn" / "cat" / "report.md").read_text()

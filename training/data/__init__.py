@@ -1,1 +1,1 @@
-"""Photographs on their way into training: a manifest of them, packs of pixels, batches."""
+"""Datasets: the dataset index, packs of pixels, augmentation, and batches."""

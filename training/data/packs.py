@@ -1,4 +1,4 @@
-"""Packs: the pictures of a data set as one array of Lab bytes on disk, mapped into memory, so that batches are slices."""
+"""Packs: the pictures of a dataset as one memory-mapped array of Lab bytes, so that batches are slices."""
 
 import hashlib
 import io
@@ -16,21 +16,21 @@ from PIL import Image, ImageOps
 from rich.progress import track
 
 from models.lab import rgb_to_luma, luma_to_lightness, srgb_to_lab
-from training.data.manifest import DataError, Entry, digest, read_pictures
+from training.data.dataset_index import DataError, Entry, digest, read_pictures
 
-L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, and sRGB keeps them in a byte
+L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, which fits into a byte for sRGB colors
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Square pictures as Lab bytes, and their category's index `(n,)` in `categories`.
+    """Square pictures as Lab bytes, and the indices `(n,)` of their categories in `categories`.
 
-    `pixels` `(m,3,size,size)` stay on the disk, mapped into memory, and `places` `(n,)` are the rows of them that belong to this
-    pack: what is read is what a batch asks for, however many pictures there are.
+    `pixels` `(m,3,size,size)` is memory-mapped, and `positions` `(n,)` are its rows that belong to this pack: only what a batch uses
+    is read, whatever the number of pictures.
     """
 
     pixels: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     labels: np.ndarray
     categories: tuple[str, ...]
 
@@ -39,24 +39,24 @@ class Pack:
 
     @property
     def side(self) -> int:
-        """Of the squares, in pixels."""
+        """The side of the squares in pixels."""
         return int(self.pixels.shape[-1])
 
     def row(self, index: int) -> np.ndarray:
-        """The Lab bytes `(3,size,size)` of a picture, still on the disk."""
-        return self.pixels[self.places[index]]
+        """The Lab bytes `(3,size,size)` of a picture, memory-mapped."""
+        return self.pixels[self.positions[index]]
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The Lab bytes `(k,3,size,size)` of some pictures, in memory."""
-        return self.pixels[self.places[indices]]
+        return self.pixels[self.positions[indices]]
 
     def spread(self, count: int) -> "Pack":
         """At most `count` pictures, evenly spread."""
         return self.pick(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
 
-    def pick(self, places: np.ndarray) -> "Pack":
-        """The pictures at these places."""
-        return Pack(self.pixels, self.places[places], self.labels[places], self.categories)
+    def pick(self, indices: np.ndarray) -> "Pack":
+        """The pictures with these indices."""
+        return Pack(self.pixels, self.positions[indices], self.labels[indices], self.categories)
 
 
 def decode_rgb(content: bytes) -> np.ndarray:
@@ -73,7 +73,7 @@ def decode_rgb(content: bytes) -> np.ndarray:
 
 
 def lab_bytes(content: bytes, size: int) -> np.ndarray:
-    """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, the gray that serving sees."""
+    """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, as at inference."""
     image = ImageOps.fit(Image.fromarray(decode_rgb(content)), (size, size), Image.Resampling.BICUBIC)
     rgb = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
     gray = (rgb_to_luma(rgb) * 255).round() / 255
@@ -83,15 +83,15 @@ def lab_bytes(content: bytes, size: int) -> np.ndarray:
 
 
 def load_pack(entries: list[Entry], categories: tuple[str, ...], size: int, folder: Path) -> Pack:
-    """The pack of these entries, from `folder` if it was made before.
+    """The pack of these entries, cached in `folder`.
 
     Raises:
-        DataError: there are no entries, or one of a category that is not in `categories`, or a picture is gone.
+        DataError: there are no entries, a category is not in `categories`, or a picture does not exist.
     """
     if not entries:
-        raise DataError("no picture of the manifest is in the sets, splits and categories that the recipe asks for.")
-    if strangers := {entry.category for entry in entries} - set(categories):
-        raise DataError(f"the manifest has the categories {sorted(strangers)}, which are not among {', '.join(categories)}.")
+        raise DataError("the dataset index has no pictures in the sets, splits and categories of the recipe.")
+    if unknown := {entry.category for entry in entries} - set(categories):
+        raise DataError(f"the dataset index has the categories {sorted(unknown)}, which are not among {', '.join(categories)}.")
     entries = sorted(entries, key=lambda entry: entry.sha256)
     path = folder / f"{digest(entries)[:16]}-{size}.npy"
     if not path.is_file():
@@ -102,27 +102,27 @@ def load_pack(entries: list[Entry], categories: tuple[str, ...], size: int, fold
 
 def _write_pack(entries: list[Entry], size: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(".partial", f"{path.stem}.", path.parent)  # several processes may want the same pack at once
+    handle, name = tempfile.mkstemp(".partial", f"{path.stem}.", path.parent)  # several processes may write the same pack at once
     os.close(handle)
-    aside = Path(name)
+    temporary = Path(name)
     try:
-        pixels = open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(entries), 3, size, size))
-        places: dict[str, list[int]] = {}
+        pixels = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(entries), 3, size, size))
+        positions: dict[str, list[int]] = {}
         for index, entry in enumerate(entries):  # one content may belong to several sets
-            places.setdefault(entry.sha256, []).append(index)
-        found = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
+            positions.setdefault(entry.sha256, []).append(index)
+        pictures = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
         with ThreadPoolExecutor() as pool:
-            while chunk := list(islice(found, 256)):
-                for (entry, _), lab in zip(chunk, pool.map(lambda item: _checked(*item, size), chunk), strict=True):
-                    pixels[places[entry.sha256]] = lab
+            while chunk := list(islice(pictures, 256)):
+                for (entry, _), lab in zip(chunk, pool.map(lambda item: _checked_lab(*item, size), chunk), strict=True):
+                    pixels[positions[entry.sha256]] = lab
         pixels.flush()
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _checked(entry: Entry, content: bytes, size: int) -> np.ndarray:
-    """The Lab bytes of a picture, if it still is the one that `prepare` saw."""
+def _checked_lab(entry: Entry, content: bytes, size: int) -> np.ndarray:
+    """The Lab bytes of a picture, if its content has not changed since `prepare`."""
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise DataError(f"{entry.path} is not the picture any more that the manifest was made from: run `prepare` again.")
+        raise DataError(f"{entry.path} has changed since the dataset index was created: run `prepare` again.")
     return lab_bytes(content, size)

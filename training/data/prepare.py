@@ -1,4 +1,4 @@
-"""Make a manifest of a folder of categories or of tar shards, setting aside what cannot be trained on."""
+"""Creates the dataset index of a folder of categories or of tar shards, excluding pictures that cannot be trained on."""
 
 import csv
 import hashlib
@@ -11,32 +11,32 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.manifest import MEMBER, SPLITS, UNSEEN, DataError, Entry, read_shard, shard_names, split_by_content
+from training.data.dataset_index import MEMBER, SPLITS, UNSEEN, DataError, Entry, read_shard, shard_names, split_by_content
 from training.data.packs import decode_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 MIN_SIDE = 32
-MIN_CHROMA = 2.0  # mean distance of a pixel's channels from their mean, of 255: below it a picture is gray
+MIN_CHROMA = 2.0  # mean distance of the channels of a pixel from their mean, of 255; pictures below it are gray
 
 
 @dataclass
 class Prepared:
-    """The entries that can be used, and the path of everything that was set aside, by reason."""
+    """The entries of a dataset index, and the paths of excluded files by reason."""
 
     entries: list[Entry] = field(default_factory=list)
-    set_aside: dict[str, list[str]] = field(default_factory=dict)
+    excluded: dict[str, list[str]] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """Counts by set and split, and what was set aside and why."""
+        """Counts by set and split, and excluded files by reason."""
         counts = Counter((entry.set, entry.split) for entry in self.entries)
         lines = [f"{name} {split}: {count}" for (name, split), count in sorted(counts.items())]
-        lines += [f"set aside, {reason}: {len(paths)} ({paths[0]} ...)" for reason, paths in sorted(self.set_aside.items())]
+        lines += [f"excluded, {reason}: {len(paths)} ({paths[0]} ...)" for reason, paths in sorted(self.excluded.items())]
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that was found; `split` is empty where the content decides."""
+    """A file that may become an entry; an empty `split` is derived from the content."""
 
     path: str
     set: str
@@ -46,38 +46,38 @@ class Candidate:
 
 
 def prepare(source: Path, split: str = "") -> Prepared:
-    """The manifest of `source`.
+    """The entries of `source`.
 
-    That is a folder with a folder for each category; or with `train`, `val` and `test` and the categories in them, or a tar archive
-    of such; or with tar shards and their `manifest.csv`. Where there is no `val`, it is half of `test`, by content.
+    `source` is a folder with a folder for each category; a folder with `train`, `val` and `test` and the categories in them, or a tar
+    archive of that; or a folder with tar shards and their `manifest.csv`. Without `val`, half of `test` is used for it, by content.
 
-    Every picture is decoded once. Unreadable, tiny (a side under 32 px), gray and duplicated pictures are set aside. The split of
-    a shard's picture is the one its own manifest gives; otherwise `split`, or, where that is empty, the content decides.
+    Every picture is decoded once. Unreadable, tiny (a side under 32 px), gray and duplicated pictures are excluded. The split of a
+    picture in a shard is that of its `manifest.csv`; otherwise it is `split`, or derived from the content if that is empty.
 
     Raises:
-        DataError: `source` is no folder or holds no pictures, or there is no such split.
+        DataError: `source` does not exist or contains no pictures, or there is no such split.
     """
     if split and split not in SPLITS:
-        raise DataError(f"there is no split {split!r}: give one of {', '.join(SPLITS)}, or none and the content decides.")
+        raise DataError(f"there is no split {split!r}: give one of {', '.join(SPLITS)}, or none to derive it from the content.")
     if not source.exists():
         raise DataError(f"there is no folder or archive {source}: give one with a folder of pictures for each category.")
     source = source.resolve()
     shards, splits = (source / "manifest.csv").is_file(), source.is_file() or _has_splits(source)
     if split and (shards or splits):
-        raise DataError(f"{source} says itself which split a picture is in: leave --split away.")
-    found = _in_shards(source) if shards else _in_splits(source) if splits else _in_folders(source, split)
+        raise DataError(f"{source} defines the split of each picture itself: omit --split.")
+    candidates = _in_shards(source) if shards else _in_splits(source) if splits else _in_folders(source, split)
     prepared, seen = Prepared(), set()
     with ThreadPoolExecutor() as pool:
-        while chunk := list(islice(found, 256)):  # in chunks, so that a large set is never in memory as a whole
+        while chunk := list(islice(candidates, 256)):  # in chunks, to bound the memory
             for entry, reason in pool.map(_examine, chunk):
                 reason = reason or ("duplicated" if entry.sha256 in seen else "")
                 if reason:
-                    prepared.set_aside.setdefault(reason, []).append(entry.path)
+                    prepared.excluded.setdefault(reason, []).append(entry.path)
                 else:
                     seen.add(entry.sha256)
                     prepared.entries.append(entry)
     if not prepared.entries:
-        raise DataError(f"{source} holds no usable picture: put {', '.join(sorted(SUFFIXES))} files into a folder a category.")
+        raise DataError(f"{source} contains no usable pictures: put {', '.join(sorted(SUFFIXES))} files into a folder a category.")
     return prepared
 
 
@@ -94,8 +94,8 @@ def _has_splits(source: Path) -> bool:
     splits = folders & {"train", "val", "test"}
     if len(splits) > 1 and folders - splits:
         raise DataError(
-            f"{source} has the folders {', '.join(sorted(splits))}, and beside them {', '.join(sorted(folders - splits))}: "
-            "put the categories into the splits, or the splits elsewhere."
+            f"{source} has the folders {', '.join(sorted(splits))} and also {', '.join(sorted(folders - splits))}: "
+            "move the categories into the splits, or the splits elsewhere."
         )
     return bool(splits) and not folders - splits
 
@@ -103,16 +103,16 @@ def _has_splits(source: Path) -> bool:
 def _in_splits(source: Path) -> Iterator[Candidate]:
     """Pictures under `SPLIT/CATEGORY/`, in a folder or a tar archive."""
     if source.is_file():
-        found = ((name, f"{source}{MEMBER}{name}", content) for name, content in read_shard(source))
+        files = ((name, f"{source}{MEMBER}{name}", content) for name, content in read_shard(source))
         has_val = any(name.startswith("val/") for name in shard_names(source))
     else:
         paths = [path for split in ("train", "val", "test") for path in sorted((source / split).glob("*/**/*")) if path.is_file()]
-        found = ((str(path.relative_to(source)), str(path), path.read_bytes()) for path in paths)
+        files = ((str(path.relative_to(source)), str(path), path.read_bytes()) for path in paths)
         has_val = (source / "val").is_dir()
-    for name, path, content in found:
+    for name, path, content in files:
         split, category, *_ = [*Path(name).parts, "", ""]
         if split not in ("train", "val", "test"):
-            raise DataError(f"{source} has {name}: put every picture under train, val or test, and then its category.")
+            raise DataError(f"{source} has {name}: put every picture into a folder of its category in train, val or test.")
         if not Path(name).name.startswith("."):
             if split == "test" and not has_val and int(hashlib.sha256(content).hexdigest()[:8], 16) % 2:
                 split = "val"
@@ -131,7 +131,7 @@ def _in_shards(source: Path) -> Iterator[Candidate]:
 
 
 def _examine(candidate: Candidate) -> tuple[Entry, str]:
-    """The candidate as an entry, and the reason to set it aside, if there is one."""
+    """The candidate as an entry, and the reason to exclude it, or an empty string."""
     sha256 = hashlib.sha256(candidate.content).hexdigest()
     size, reason = examine(candidate.content)
     if Path(candidate.path).suffix.lower() not in SUFFIXES:
@@ -141,7 +141,7 @@ def _examine(candidate: Candidate) -> tuple[Entry, str]:
 
 
 def examine(content: bytes, min_side: int = MIN_SIDE) -> tuple[tuple[int, int], str]:
-    """Width and height of a picture, and the reason why it cannot be trained on, empty if it can."""
+    """Width and height of a picture, and the reason why it cannot be trained on, or an empty string."""
     try:
         pixels = decode_rgb(content)
     except DataError:

@@ -1,1 +1,1 @@
-"""How good the colors and the routing are."""
+"""Evaluation of a bundle on pictures with known colors."""

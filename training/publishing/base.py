@@ -1,4 +1,4 @@
-"""The joint run under a bundle, or the embedded bundle in its place: its trunk, its general decoder and its router head."""
+"""The base of a bundle: the trunk, the general decoder and the router head of a joint run, or of the embedded bundle."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from torch import Tensor
 from models.bundle import EVERYDAY, read_weights
 from models.colorizers.vgg_expert import VggExpert
 from models.errors import CheckpointError
-from models.manifest import read_manifest
+from models.manifest import Card, read_manifest
 from models.vgg import VggTrunk
-from training.checkpoints import file_digest, load_state
-from training.data.manifest import DataError
-from training.fit import BEST
-from training.learner import part
-from training.trained import BASE, Trained
+from training.data.dataset_index import DataError
+from training.loop.checkpoints import file_digest, load_state
+from training.loop.run_folder import BEST
+from training.networks.state_dicts import select_prefix
+from training.runs.trained import BASE, TrainedColorizer
 
 
 @dataclass(frozen=True)
 class Base:
-    """A joint run; `digest` is that of its checkpoint (or of the bundle's manifest), `categories` end with *general*."""
+    """A joint run. `digest` is that of its checkpoint, or of the manifest of the embedded bundle; *general* is the last category."""
 
     name: str
     digest: str
@@ -32,27 +32,27 @@ class Base:
 
     @property
     def data(self) -> str:
-        """The digest of what it was trained on."""
+        """The digest of its training data."""
         return str(self.meta["origin"]["data"])
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What its head names, *general* last."""
+        """The categories of its head, *general* last."""
         return tuple(self.meta["categories"])
 
-    def general(self, size: int) -> Trained:
-        """Its decoder, which paints anything."""
+    def general(self, size: int) -> TrainedColorizer:
+        """Its general decoder, for pictures of `size` pixels."""
         network = VggExpert(self.trunk).eval().to(next(self.trunk.parameters()).device)
-        tensors = part(self.tensors, "expert.")
+        tensors = select_prefix(self.tensors, "expert.")
         network.load_state_dict(tensors)
-        return Trained(network, "vgg_expert", {}, tensors, size, BASE, self.meta)
+        return TrainedColorizer(network, "vgg_expert", {}, tensors, size, BASE, self.meta)
 
 
 def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.device) -> Base:
-    """The joint run of that name, if it was trained on these categories; *everyday* is the embedded bundle, taken apart again.
+    """The joint run of that name, which must have these categories; *everyday* is the embedded bundle.
 
     Raises:
-        CheckpointError: there is no such run, or it is of another task.
+        CheckpointError: there is no such run, or it is one of another task.
         DataError: it was trained on other categories.
     """
     folder = EVERYDAY if name == "everyday" else runs / name
@@ -62,24 +62,24 @@ def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.
     if tuple(meta["categories"]) != categories:
         raise DataError(
             f"{folder} was trained on the categories {', '.join(meta['categories'])}, "
-            f"and the manifest has {', '.join(categories)}: publish with the manifest of the training."
+            f"and the dataset index has {', '.join(categories)}: publish with the index of the training."
         )
     trunk = VggTrunk(meta["trunk"]).eval().to(device)
-    trunk.load_state_dict(part(tensors, "trunk."))
+    trunk.load_state_dict(select_prefix(tensors, "trunk."))
     return Base(name, digest, tensors, meta, trunk)
 
 
 def _embedded() -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Trunk, head and general decoder of the embedded bundle, as the joint run had them, in half precision."""
+    """Trunk, head and general decoder of the embedded bundle, in the layout of a joint run."""
     manifest, content = read_manifest(EVERYDAY)
     router = manifest.router
-    cards = {
+    cards: dict[str, Card] = {
         "trunk": manifest.trunks[router.trunk],
         "head": router,
         "expert": manifest.experts[manifest.categories[router.fallback]],
     }
     tensors = {
-        f"{name}.{key}": tensor.float() if tensor.is_floating_point() else tensor
+        f"{name}.{key}": tensor
         for name, card in cards.items()
         for key, tensor in read_weights(EVERYDAY / card.file, card, name).items()
     }

@@ -1,34 +1,44 @@
-"""The files of a bundle while it is made: fp16 safetensors in memory, and a card for each."""
+"""The files of a bundle before it is written: fp16 safetensors in memory, and a card for each."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import save
 from torch import Tensor
 
 from models.colorizers import TapColorizer
-from models.manifest import ExpertCard, RouterCard, TrunkCard
-from training.learner import part
+from models.manifest import Card, ExpertCard, RouterCard, TrunkCard
+from training.networks.state_dicts import select_prefix
 from training.publishing.base import Base
-from training.trained import BASE, Trained
+from training.runs.trained import BASE, TrainedColorizer
 
 IMAGENET_LICENSE = "the terms of torchvision's ImageNet weights"
 
+AnyCard = TypeVar("AnyCard", bound=Card)
 
-class Cards:
-    """Collects `files` and `trunks`; nothing is on the disk before the bundle is whole."""
+
+class CardBuilder:
+    """Collects `files` and `trunks`; nothing is written before the bundle is complete.
+
+    Args:
+        license: of the weights.
+        base: of the bundle, whose trunk is the first; or None.
+        working_size: of the trunk of the base.
+    """
 
     def __init__(self, license: str, base: Base | None, working_size: int) -> None:
         self.license, self.base, self.working_size = license, base, working_size
         self.files: dict[str, bytes] = {}
         self.trunks: dict[str, TrunkCard] = {}
         if base is not None:
-            self.trunks[base.name] = self.card(TrunkCard, "trunk", part(base.tensors, "trunk."), base.data, family="vgg_trunk",
-                                               arguments={"network": base.meta["trunk"]}, working_size=working_size)  # fmt: skip
+            tensors = select_prefix(base.tensors, "trunk.")
+            self.trunks[base.name] = self.card(
+                TrunkCard, "trunk", tensors, base.data, family="vgg_trunk",
+                arguments={"network": base.meta["trunk"]}, working_size=working_size,
+            )  # fmt: skip
 
-    def card(self, kind: Callable[..., Any], name: str, tensors: dict[str, Tensor], data: str, **values: Any) -> Any:
-        """The card of a checkpoint; `data` names what it was trained on."""
+    def card(self, kind: type[AnyCard], name: str, tensors: dict[str, Tensor], data: str, **values: Any) -> AnyCard:
+        """The card of a checkpoint, whose file is added; `data` is the digest of its training data."""
         half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
         content = save({key: tensor.contiguous() for key, tensor in half.items()})
         file = f"{name}.safetensors"
@@ -36,22 +46,22 @@ class Cards:
         values = {"license": self.license, **values}
         return kind(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), data=data, **values)
 
-    def expert(self, file: str, category: str, trained: Trained, arguments: dict[str, Any]) -> ExpertCard:
-        """The card of a colorizer, and of its trunk where that is not here yet."""
+    def expert(self, file: str, category: str, trained: TrainedColorizer, arguments: dict[str, Any]) -> ExpertCard:
+        """The card of a colorizer; its trunk is added if it is new."""
         size = self.working_size if trained.trunk == BASE else trained.size
-        card: ExpertCard = self.card(ExpertCard, file, trained.tensors, trained.data, family=trained.family,
-                                     arguments=arguments, trunk=self._trunk(trained), category=category,
-                                     working_size=size)  # fmt: skip
-        return card
+        return self.card(
+            ExpertCard, file, trained.tensors, trained.data, family=trained.family, arguments=arguments,
+            trunk=self._trunk(trained), category=category, working_size=size,
+        )  # fmt: skip
 
-    def keep(self, router: RouterCard, experts: dict[str, ExpertCard]) -> None:
-        """Forget a trunk that neither the router nor an expert reads."""
+    def drop_unused(self, router: RouterCard, experts: dict[str, ExpertCard]) -> None:
+        """Remove trunks and files that neither the router nor an expert uses."""
         used = {router.trunk, *(card.trunk for card in experts.values())}
         self.trunks = {name: card for name, card in self.trunks.items() if name in used}
-        wanted = {card.file for card in (router, *experts.values(), *self.trunks.values())}
-        self.files = {name: content for name, content in self.files.items() if name in wanted}
+        used_files = {card.file for card in (router, *experts.values(), *self.trunks.values())}
+        self.files = {name: content for name, content in self.files.items() if name in used_files}
 
-    def _trunk(self, trained: Trained) -> str | None:
+    def _trunk(self, trained: TrainedColorizer) -> str | None:
         if trained.trunk is None:
             return None
         if trained.trunk == BASE:
@@ -61,8 +71,9 @@ class Cards:
         name = f"{trained.trunk}-{trained.size}"
         if name not in self.trunks:
             source = trained.meta["trunk"]
-            license = IMAGENET_LICENSE if source["weights"] != "everyday" else self.license
-            self.trunks[name] = self.card(TrunkCard, trained.trunk, trained.network.trunk.state_dict(), "", family="vgg_trunk",
-                                          arguments={"network": source["network"]}, working_size=trained.size,
-                                          license=license)  # fmt: skip
+            self.trunks[name] = self.card(
+                TrunkCard, trained.trunk, trained.network.trunk.state_dict(), "", family="vgg_trunk",
+                arguments={"network": source["network"]}, working_size=trained.size,
+                license=self.license if source["weights"] == "everyday" else IMAGENET_LICENSE,
+            )  # fmt: skip
         return name

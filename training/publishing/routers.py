@@ -1,4 +1,4 @@
-"""The router of a bundle: the base's own head, calibrated, or torchvision's ImageNet network over its label map."""
+"""The router of a bundle: the calibrated head of the base, or an ImageNet network of torchvision with a label map."""
 
 from pathlib import Path
 
@@ -6,50 +6,52 @@ from rich.console import Console
 
 from models.classifiers import HeadClassifier, imagenet_mapping
 from models.manifest import RouterCard, TrunkCard
-from training.config import ImageNetRouter
+from training.config.bundle_recipe import ImageNetRouter
 from training.data.batches import plain_batches
+from training.data.datasets import GENERAL
 from training.data.packs import Pack
-from training.imagenet import imagenet_weights
-from training.learner import part
-from training.material import GENERAL
+from training.networks.imagenet import imagenet_weights
+from training.networks.state_dicts import select_prefix
 from training.publishing.base import Base
 from training.publishing.calibration import choose_temperature, choose_threshold, router_logits
-from training.publishing.cards import IMAGENET_LICENSE, Cards
+from training.publishing.cards import IMAGENET_LICENSE, CardBuilder
 
 
-def own_router(base: Base, val: Pack, risk: float, cards: Cards, console: Console) -> RouterCard:
-    """The base's head, its temperature and threshold chosen on the validation pictures."""
+def head_router(base: Base, val: Pack, risk: float, cards: CardBuilder, console: Console) -> RouterCard:
+    """The head of the base, with a temperature and a threshold chosen on validation pictures."""
     device = next(base.trunk.parameters()).device
     head = HeadClassifier(base.trunk.channels, base.categories[:-1]).eval().to(device)
-    tensors = part(base.tensors, "head.")
+    tensors = select_prefix(base.tensors, "head.")
     head.load_state_dict(tensors)
     batches = (batch.to(device) for batch in plain_batches(val, 32, cards.working_size))
     logits, labels = router_logits(base.trunk, head, batches)
     temperature = choose_temperature(logits, labels)
     probabilities = (logits / temperature).softmax(dim=1)
     threshold = choose_threshold(probabilities, labels, risk)
-    right = float((probabilities.argmax(dim=1) == labels).float().mean())
-    console.print(f"router: {right:.1%} right, temperature {temperature}, threshold {threshold}")
-    card: RouterCard = cards.card(RouterCard, "router", tensors, base.data, family="head",
-                                  arguments={"categories": base.categories[:-1], "temperature": temperature},
-                                  trunk=base.name, threshold=threshold, fallback=GENERAL,
-                                  scores={"validation_top1": right})  # fmt: skip
-    return card
+    top1 = float((probabilities.argmax(dim=1) == labels).float().mean())
+    console.print(f"router: top-1 {top1:.1%}, temperature {temperature}, threshold {threshold}")
+    return cards.card(
+        RouterCard, "router", tensors, base.data, family="head",
+        arguments={"categories": base.categories[:-1], "temperature": temperature},
+        trunk=base.name, threshold=threshold, fallback=GENERAL, scores={"validation_top1": top1},
+    )  # fmt: skip
 
 
-def imagenet_router(options: ImageNetRouter, cards: Cards) -> tuple[RouterCard, list[str]]:
-    """Torchvision's network with the recipe's rule, and the categories that its labels are mapped onto.
+def imagenet_router(options: ImageNetRouter, cards: CardBuilder) -> tuple[RouterCard, list[str]]:
+    """The network of torchvision with the rule of the recipe, and the categories to which its labels are mapped.
 
     Raises:
-        CheckpointError: its weights cannot be had.
+        CheckpointError: its weights cannot be loaded.
     """
     state = imagenet_weights(options.network, Path(options.weights) if options.weights else None)
     features = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
     dense = {name: tensor for name, tensor in state.items() if name.startswith("classifier.")}
-    cards.trunks[options.network] = cards.card(TrunkCard, options.network, features, "", family="vgg_trunk",
-                                               arguments={"network": options.network}, working_size=224,
-                                               license=IMAGENET_LICENSE)  # fmt: skip
-    card = cards.card(RouterCard, "router", dense, "", family="imagenet",
-                      arguments={"mapping": options.mapping, "score": options.score}, trunk=options.network,
-                      threshold=options.threshold, fallback=options.fallback, license=IMAGENET_LICENSE)  # fmt: skip
+    cards.trunks[options.network] = cards.card(
+        TrunkCard, options.network, features, "", family="vgg_trunk", arguments={"network": options.network},
+        working_size=224, license=IMAGENET_LICENSE,
+    )  # fmt: skip
+    card = cards.card(
+        RouterCard, "router", dense, "", family="imagenet", arguments={"mapping": options.mapping, "score": options.score},
+        trunk=options.network, threshold=options.threshold, fallback=options.fallback, license=IMAGENET_LICENSE,
+    )  # fmt: skip
     return card, sorted({category for category in imagenet_mapping(options.mapping) if category})

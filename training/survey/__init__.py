@@ -1,1 +1,1 @@
-"""Blind surveys: made from bundles, and counted when people have voted; the service runs them."""
+"""Blind surveys: building them from bundles, and counting the votes."""

@@ -20,9 +20,9 @@ from rich.progress import track
 from models.ensemble import Ensemble
 from models.atomic_files import replace_file, replace_folder
 from models.imaging import Picture
-from training.data.manifest import DataError, Entry, read_pictures
+from training.data.dataset_index import DataError, Entry, read_pictures
 from training.data.packs import decode_rgb
-from training.evaluation.study import joined
+from training.evaluation.image_result import joined
 
 CARD = "survey.json"
 TRUTH = "truth"

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from training.data.manifest import DataError
+from training.data.dataset_index import DataError
 from training.evaluation.evaluate import plain
-from training.evaluation.intervals import Bootstrap
+from training.metrics.bootstrap import Bootstrap
 from training.survey.build import TRUTH
 
 ANSWERS = ("real", "colorized")

@@ -1,136 +1,148 @@
-"""What the loop asks of a task: it owns its networks, losses, optimizers and backward."""
+"""The common parts of tasks: their inputs, and tasks that train a colorizer."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from torch import Tensor, nn
 
 from models.colorizers import Colorizer
-from training.config import Recipe, RecipeError
+from training.config.recipe import Recipe
+from training.config.section import RecipeError
+from training.config.task_options import TaskOptions
 from training.data.batches import Batch, plain_batches, training_batch
+from training.data.datasets import Datasets
 from training.data.packs import Pack
-from training.evaluation.validation import color_scores, sample_sheet
-from training.learner import Learner
-from training.team import Team
+from training.loop.distributed import ProcessGroup
+from training.loop.run_folder import BEST
+from training.loop.task import TrainingTask
+from training.loop.train_state import TrainState
+from training.metrics.validation import color_scores, sample_grid
 
 Network = TypeVar("Network", bound=nn.Module)
+OptionsT = TypeVar("OptionsT", bound=TaskOptions)
 
 
-class Task(ABC):
-    """One thing to train. `draw` is a pure function of the step; everything that changes is in `state`."""
+@dataclass(frozen=True)
+class TaskContext:
+    """The inputs of a task.
 
-    @abstractmethod
-    def draw(self, step: int) -> Batch:
-        """The batch of a step."""
-
-    @abstractmethod
-    def step(self, batch: Batch, pace: float) -> dict[str, float]:
-        """One update, with the learning rate times `pace`; returns the losses."""
-
-    @abstractmethod
-    def validate(self) -> dict[str, Any]:
-        """Scores on the validation pictures; `score` is the one that decides which checkpoint is best.
-
-        Beside numbers there may be tables to draw: `confusion`, and `top3_error` by category.
-        """
-
-    def concerns(self, row: dict[str, Any]) -> list[str]:
-        """What looks wrong in the losses and scores of a validation, a sentence each; training goes on."""
-        return []
-
-    @abstractmethod
-    def sheet(self) -> bytes:
-        """A PNG of validation pictures, a column each: gray, colorized, true; or, for a namer, with their names."""
-
-    @abstractmethod
-    def result(self) -> dict[str, Tensor]:
-        """The tensors worth policy."""
-
-    @abstractmethod
-    def meta(self) -> dict[str, Any]:
-        """Plain values that belong with `result`: whatever builds the network again."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Tensor]:
-        """Everything that is needed to go on."""
-
-    @abstractmethod
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state`."""
-
-
-class Painter(Task):
-    """A task whose answer is color: scored and shown by what it paints on the validation pictures."""
+    Args:
+        recipe: of the run.
+        datasets: its pictures.
+        category: that is trained on; *general* for all pictures.
+        runs: the folder of all runs, in which earlier runs are found.
+        group: of processes.
+    """
 
     recipe: Recipe
-    team: Team
-    val_pack: Pack
-    learner: Learner
+    datasets: Datasets
+    category: str
+    runs: Path
+    group: ProcessGroup
 
-    @abstractmethod
-    def paint(self, L: Tensor) -> Tensor:
-        """Ab of lightness, by the averaged weights."""
+    @property
+    def earlier_checkpoint(self) -> Path | None:
+        """The best checkpoint of the run that this one builds on, if there is one."""
+        earlier = self.recipe.task.earlier_run
+        return self.runs / earlier / BEST if earlier else None
 
-    def validate(self) -> dict[str, Any]:
-        scores = color_scores(self.paint, self.validation())
-        return {"score": -scores["delta_e"], **scores}
+    def packs(self) -> tuple[Pack, Pack]:
+        """Training and validation pictures of the category.
 
-    def sheet(self) -> bytes:
-        batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
-        return sample_sheet(self.paint, batch.to(self.team.device))
-
-    def validation(self) -> Iterator[Batch]:
-        """The validation pictures, each once."""
-        for batch in plain_batches(validation_pack(self.recipe, self.val_pack), 64, self.recipe.schedule.validation_size):
-            yield batch.to(self.team.device)
-
-    def state(self) -> dict[str, Tensor]:
-        return self.learner.state()
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        self.learner.load(state)
+        Raises:
+            DataError: there are none.
+        """
+        own = self.datasets.of_category(self.datasets.train, self.category)
+        return own, self.datasets.of_category(self.datasets.val, self.category)
 
 
-class NetworkPainter(Painter):
-    """A painter that is one network, of its own pack of pictures, and reads nothing but L."""
+class Task(TrainingTask, Generic[OptionsT]):
+    """A task of a recipe. Every task has this constructor, and is listed in `TASKS` by its kind.
 
+    Raises:
+        RecipeError: the options do not fit together, or do not fit the data.
+        DataError: pictures are missing.
+        CheckpointError: an earlier run or pretrained weights cannot be loaded.
+    """
+
+    is_per_category: ClassVar[bool] = True  # whether it can train on a single category
+
+    def __init__(self, options: OptionsT, context: TaskContext) -> None:
+        self.options, self.context = options, context
+        self.recipe, self.group = context.recipe, context.group
+
+    train_state: TrainState
     train_pack: Pack
+    val_pack: Pack
 
     def draw(self, step: int) -> Batch:
-        return drawn(self.recipe, self.train_pack, step)
+        schedule = self.recipe.schedule
+        return training_batch(
+            self.train_pack, step, schedule.batch, schedule.size_at(step), self.recipe.seed, self.recipe.data
+        )  # fmt: skip
 
-    def paint(self, L: Tensor) -> Tensor:
-        with self.learner.autocast:
-            ab: Tensor = self.averaged()(L)
+    def validation_batches(self) -> Iterator[Batch]:
+        """All validation pictures, or as many as the schedule uses, once."""
+        for batch in plain_batches(self.validation_pack(), 64, self.recipe.schedule.validation_size):
+            yield batch.to(self.group.device)
+
+    def validation_pack(self) -> Pack:
+        """The pictures of `validation_batches`."""
+        return self.val_pack.spread(self.recipe.schedule.validation_pictures or len(self.val_pack))
+
+    def sample_batch(self) -> Batch:
+        """The pictures of the sample grid."""
+        batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
+        return batch.to(self.group.device)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.train_state.state()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.train_state.load(state)
+
+
+class ColorizationTask(Task[OptionsT]):
+    """A task that trains a colorizer, which is scored and shown on the validation pictures."""
+
+    @abstractmethod
+    def predict(self, L: Tensor) -> Tensor:
+        """Ab `(n,2,h',w')` of lightness `(n,1,h,w)`, with averaged weights."""
+
+    def validate(self) -> dict[str, Any]:
+        scores = color_scores(self.predict, self.validation_batches())
+        return {"score": -scores["delta_e"], **scores}
+
+    def sample_grid(self) -> bytes:
+        return sample_grid(self.predict, self.sample_batch())
+
+
+class SingleNetworkTask(ColorizationTask[OptionsT]):
+    """A task that trains one colorizer on one pack of pictures."""
+
+    def predict(self, L: Tensor) -> Tensor:
+        with self.train_state.autocast:
+            ab: Tensor = self.colorizer()(L)
         return ab
 
     def result(self) -> dict[str, Tensor]:
-        return {f"expert.{name}": tensor for name, tensor in self.averaged().own_state().items()}
+        return {f"expert.{name}": tensor for name, tensor in self.colorizer().own_state().items()}
 
-    def averaged(self) -> Colorizer:
-        """The network with its averaged weights, as it is validated and kept."""
-        return cast(Colorizer, self.learner.kept())
+    def colorizer(self) -> Colorizer:
+        """The colorizer that is validated and kept."""
+        return cast(Colorizer, self.train_state.evaluated())
 
 
-def built(name: str, kind: Callable[..., Network], *parts: Any, **arguments: Any) -> Network:
-    """A network of the recipe's `task.arguments`.
+def build_network(name: str, kind: Callable[..., Network], *parts: Any, **arguments: Any) -> Network:
+    """A network with the `task.arguments` of a recipe.
 
     Raises:
-        RecipeError: they cannot be followed.
+        RecipeError: the arguments are not valid.
     """
     try:
         return kind(*parts, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise RecipeError(f"task.arguments of {name} cannot be followed: {error}") from error
-
-
-def validation_pack(recipe: Recipe, pack: Pack) -> Pack:
-    """The validation pictures, or as many of them as the schedule wants."""
-    return pack.spread(recipe.schedule.validation_pictures or len(pack))
-
-
-def drawn(recipe: Recipe, pack: Pack, step: int) -> Batch:
-    """The batch of a step as the recipe's schedule and data say."""
-    schedule = recipe.schedule
-    return training_batch(pack, step, schedule.batch, schedule.size_at(step), recipe.seed, recipe.data)
+        raise RecipeError(f"task.arguments are not valid for {name}: {error}") from error

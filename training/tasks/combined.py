@@ -1,85 +1,85 @@
-"""Painting and naming by one network: squared error plus cross-entropy / 200; paper 000, sections 3.1 and 3.3.
+"""Colorization and classification by one network: squared error plus cross-entropy / 200; paper 000, sections 3.1 and 3.3.
 
-The cross-entropy reaches the naming branch, the global features up to it and the low-level features, and neither the mid-level
-features nor the color decoder: that is how the branches hang together, and a test follows the gradients.
+The cross-entropy reaches the classification branch, the global features below it and the low-level features, but neither the mid-level
+features nor the color decoder. A test follows the gradients.
 """
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.colorizers import Colorizer
-from models.colorizers.iizuka import Iizuka, Namer
-from training.config import Combined, Recipe
+from models.colorizers.iizuka import Build, ClassificationBranch, Iizuka
+from training.config.task_options import CombinedOptions
 from training.data.batches import Batch
-from training.data.packs import Pack
-from training.evaluation.naming import NamingTally
-from training.learner import Learner
-from training.losses import scaled_truth
-from training.tasks.base import NetworkPainter, validation_pack
-from training.team import Team
+from training.loop.train_state import TrainState
+from training.losses import encoded_truth
+from training.metrics.classification import ClassificationMetrics
+from training.tasks.base import SingleNetworkTask, TaskContext, build_network
 
 
 class CombinedNetwork(nn.Module):
-    """The colorizer with its naming branch."""
+    """The colorizer with its classification branch."""
 
-    def __init__(self, size: int, build: Any, classes: int) -> None:
+    def __init__(self, size: int, build: Build, classes: int) -> None:
         super().__init__()
         self.expert = Iizuka(size, build)
-        self.namer = Namer(classes, build)
+        self.branch = ClassificationBranch(classes, build)
 
     def forward(self, L: Tensor) -> tuple[Tensor, Tensor]:
-        """Ab on the network's scale, and logits `(n,classes)`."""
-        predicted, features = self.expert.predict_and_name(L)
-        return predicted, self.namer(features)
+        """Ab on the scale of the network, and logits `(n,classes)`."""
+        predicted, features = self.expert.predict_with_features(L)
+        return predicted, self.branch(features)
 
 
-class CombinedTask(NetworkPainter):
-    """Train a `CombinedNetwork` on all categories of the pack."""
+class CombinedTask(SingleNetworkTask[CombinedOptions]):
+    """Trains a `CombinedNetwork` on all categories."""
 
-    def __init__(self, recipe: Recipe, train: Pack, val: Pack, team: Team) -> None:
-        assert isinstance(recipe.task, Combined)
-        self.recipe, self.options, self.team = recipe, recipe.task, team
-        self.train_pack, self.val_pack = train, val
-        torch.manual_seed(recipe.seed)
-        self.network = CombinedNetwork(recipe.task.size, recipe.task.build, len(train.categories))
-        recipe.schedule.check_sizes(Iizuka.stride)
-        self.learner = Learner(self.network, recipe.schedule, team)
+    is_per_category: ClassVar[bool] = False
 
-    def step(self, batch: Batch, pace: float) -> dict[str, float]:
-        batch = batch.to(self.team.device)
+    def __init__(self, options: CombinedOptions, context: TaskContext) -> None:
+        super().__init__(options, context)
+        self.train_pack, self.val_pack = context.datasets.labeled
+        torch.manual_seed(self.recipe.seed)
+        classes = len(self.train_pack.categories)
+        self.network = build_network("iizuka", CombinedNetwork, options.size, options.build, classes)
+        self.recipe.schedule.check_sizes(Iizuka.stride)
+        self.train_state = TrainState(self.network, self.recipe.schedule, self.group)
+
+    def step(self, batch: Batch, lr_factor: float) -> dict[str, float]:
+        batch = batch.to(self.group.device)
         self.network.train()
-        with self.learner.autocast:
+        with self.train_state.autocast:
             predicted, logits = self.network(batch.L)
-        painting = F.mse_loss(predicted.float(), scaled_truth(self.network.expert, predicted, batch.L, batch.ab))
-        naming = F.cross_entropy(logits.float(), batch.labels)
-        self.learner.update(painting + self.options.naming * naming, pace)
+        color_loss = F.mse_loss(predicted.float(), encoded_truth(self.network.expert, predicted, batch.L, batch.ab))
+        class_loss = F.cross_entropy(logits.float(), batch.labels)
+        self.train_state.update(color_loss + self.options.classification_weight * class_loss, lr_factor)
         accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
-        return {"loss": float(painting.detach()), "naming": float(naming.detach()), "accuracy": float(accuracy)}
+        return {"loss": float(color_loss.detach()), "class_loss": float(class_loss.detach()), "accuracy": float(accuracy)}
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        network, tally, losses = self._both(), NamingTally(self.train_pack.categories), []
-        for batch in self.validation():
-            with self.learner.autocast:
+        network, metrics, losses = self._network(), ClassificationMetrics(self.train_pack.categories), []
+        for batch in self.validation_batches():
+            with self.train_state.autocast:
                 predicted, logits = network(batch.L)
-            truth = scaled_truth(network.expert, predicted, batch.L, batch.ab)
+            truth = encoded_truth(network.expert, predicted, batch.L, batch.ab)
             losses.append(float(F.mse_loss(predicted.float(), truth)) * len(truth))
-            tally.add(logits.float(), batch.labels)
-        loss = sum(losses) / len(validation_pack(self.recipe, self.val_pack))
-        return {**super().validate(), "val_loss": loss, **tally.scores()}
+            metrics.update(logits, batch.labels)
+        return {**super().validate(), "val_loss": sum(losses) / len(self.validation_pack()), **metrics.compute()}
 
-    def averaged(self) -> Colorizer:
-        return self._both().expert
+    def colorizer(self) -> Colorizer:
+        return self._network().expert
 
     def result(self) -> dict[str, Tensor]:
-        return {**super().result(), **{f"namer.{name}": tensor for name, tensor in self._both().namer.state_dict().items()}}
+        branch = self._network().branch.state_dict()
+        return {**super().result(), **{f"branch.{name}": tensor for name, tensor in branch.items()}}
 
     def meta(self) -> dict[str, Any]:
         arguments = {"size": self.options.size, "build": self.options.build}
         return {"family": "iizuka", "arguments": arguments, "category": "general", "categories": self.train_pack.categories}
 
-    def _both(self) -> CombinedNetwork:
-        return cast(CombinedNetwork, self.learner.kept())
+    def _network(self) -> CombinedNetwork:
+        return cast(CombinedNetwork, self.train_state.evaluated())

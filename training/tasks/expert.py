@@ -1,6 +1,6 @@
-"""An expert: the general decoder of a joint run, fine-tuned on one category, its trunk frozen (paper 001's way, 003's purpose).
+"""An expert: the general decoder of a joint run, fine-tuned on one category with a frozen trunk (papers 001 and 003).
 
-Most of a batch is of the category; the rest is anything, so that an expert stays sane on what is routed to it by mistake.
+Most of a batch is of the category; the rest is of all categories, which regularizes against misrouted pictures.
 """
 
 from pathlib import Path
@@ -13,93 +13,99 @@ from torch.nn import functional as F
 from models.colorizers.vgg_expert import VggExpert
 from models.errors import CheckpointError
 from models.vgg import STRIDE, VggTrunk
-from training.checkpoints import file_digest, load_state
-from training.config import Expert, Recipe
+from training.config.recipe import Recipe
+from training.config.task_options import ExpertOptions
 from training.data.batches import Batch, training_batch
-from training.data.packs import Pack
-from training.learner import Learner, part
+from training.loop.checkpoints import file_digest, load_state
+from training.loop.run_folder import BEST
+from training.loop.train_state import TrainState
 from training.losses import expert_loss, rebalancing_weights
-from training.tasks.adversary import Adversary, PatchDiscriminator
-from training.tasks.base import NetworkPainter
-from training.team import Team
+from training.networks.discriminator import PatchDiscriminator
+from training.networks.state_dicts import select_prefix
+from training.tasks.adversarial_loss import AdversarialLoss
+from training.tasks.base import SingleNetworkTask, TaskContext
 
-JUDGED = 24  # pictures of a batch that the adversary sees: it needs the color of every place, which the other losses thin out
-SCALE = 60  # of ab before the adversary
+ADVERSARIAL_PICTURES = 24  # of a batch, because the discriminator reads all positions, of which the other losses use a quarter
+AB_SCALE = 60  # divides ab for the discriminator
 
 
-class ExpertTask(NetworkPainter):
-    """Train one category's decoder; `base` is the best checkpoint of a joint run, `start` that of a decoder to go on from.
+class ExpertTask(SingleNetworkTask[ExpertOptions]):
+    """Trains the decoder of one category."""
 
-    The rest of a batch is of `all_`.
-
-    Raises:
-        CheckpointError: there is no such run, or `start` was fine-tuned from another base.
-    """
-
-    def __init__(
-        self, recipe: Recipe, category: str, own: Pack, all_: Pack, val: Pack, base: Path, start: Path | None, team: Team
-    ) -> None:
-        assert isinstance(recipe.task, Expert)
-        self.recipe, self.options, self.category, self.team = recipe, recipe.task, category, team
-        self.own_pack, self.all_pack, self.val_pack = own, all_, val
+    def __init__(self, options: ExpertOptions, context: TaskContext) -> None:
+        super().__init__(options, context)
+        self.train_pack, self.val_pack = context.packs()
+        self.all_pack = context.datasets.train
+        base, decoder = context.runs / options.base / BEST, initial_decoder(self.recipe, context.category, context.runs)
         tensors, meta = load_state(base)
         self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
-        self.trunk.load_state_dict(part(tensors, "trunk."))
-        self.trunk.to(team.device, memory_format=torch.channels_last)
+        self.trunk.load_state_dict(select_prefix(tensors, "trunk."))
+        self.trunk.to(self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.expert = VggExpert(self.trunk)
-        self.expert.load_state_dict(part(tensors, "expert.") if start is None else _decoder(start, base))
-        recipe.schedule.check_sizes(STRIDE)
-        self.learner = Learner(self.expert, recipe.schedule, team)
-        self.weights = rebalancing_weights(self.expert.bins, own, self.options.rebalance).to(team.device)
-        self.adversary = None
-        if self.options.adversary:
-            torch.manual_seed(recipe.seed)
-            gentle = recipe.schedule.model_copy(update={"betas": (0.5, 0.999)})
-            self.adversary = Adversary(PatchDiscriminator(stages=1), gentle, team)
+        self.expert.load_state_dict(select_prefix(tensors, "expert.") if decoder is None else _load_decoder(decoder, base))
+        self.recipe.schedule.check_sizes(STRIDE)
+        self.train_state = TrainState(self.expert, self.recipe.schedule, self.group)
+        self.weights = rebalancing_weights(self.expert.bins, self.train_pack, options.rebalance).to(self.group.device)
+        self.adversarial_loss = None
+        if options.adversarial_weight:
+            torch.manual_seed(self.recipe.seed)
+            schedule = self.recipe.schedule.model_copy(update={"betas": (0.5, 0.999)})
+            self.adversarial_loss = AdversarialLoss(PatchDiscriminator(stages=1), schedule, self.group)
 
     def draw(self, step: int) -> Batch:
-        schedule, seed = self.recipe.schedule, self.recipe.seed
-        count = round(schedule.batch * self.options.own_share)
-        size, data = schedule.size_at(step), self.recipe.data
-        own = training_batch(self.own_pack, step, count, size, seed, data)
+        schedule, seed, data = self.recipe.schedule, self.recipe.seed, self.recipe.data
+        count, size = round(schedule.batch * self.options.category_share), schedule.size_at(step)
+        own = training_batch(self.train_pack, step, count, size, seed, data)
         if count == schedule.batch:
             return own
         other = training_batch(self.all_pack, step, schedule.batch - count, size, seed + 1, data)
         both = (torch.cat(pair) for pair in ((own.L, other.L), (own.ab, other.ab), (own.labels, other.labels)))
         return Batch(*both)
 
-    def step(self, batch: Batch, pace: float) -> dict[str, float]:
-        batch = batch.to(self.team.device)
+    def step(self, batch: Batch, lr_factor: float) -> dict[str, float]:
+        batch = batch.to(self.group.device)
         self.expert.train()
-        with self.learner.autocast:
+        with self.train_state.autocast:
             with torch.no_grad():
                 taps = self.trunk(batch.L.contiguous(memory_format=torch.channels_last))
-            loss = expert_loss(self.expert, taps, batch.ab, self.weights, self.options.read_out)
-        losses = {"painting": float(loss.detach())}
-        if self.adversary is not None:
-            L, ab = batch.L[:JUDGED], batch.ab[:JUDGED]
-            with self.learner.autocast:
-                painted = self.expert.decode({stride: tap[:JUDGED] for stride, tap in taps.items()}, L)
-            fooling, judging = self.adversary.meet(F.avg_pool2d(L, 4), painted / SCALE, F.avg_pool2d(ab, 4) / SCALE, pace / 2)
-            losses |= {"fooling": float(fooling.detach()), "judging": float(judging)}
-            loss = loss + self.options.adversary * fooling
-        self.learner.update(loss, pace)
+            loss = expert_loss(self.expert, taps, batch.ab, self.weights, self.options.readout)
+        losses = {"color_loss": float(loss.detach())}
+        if self.adversarial_loss is not None:
+            L, ab = batch.L[:ADVERSARIAL_PICTURES], batch.ab[:ADVERSARIAL_PICTURES]
+            with self.train_state.autocast:
+                predicted = self.expert.forward_from_taps({stride: tap[:ADVERSARIAL_PICTURES] for stride, tap in taps.items()}, L)
+            generator_loss, discriminator_loss = self.adversarial_loss.update(
+                F.avg_pool2d(L, 4), predicted / AB_SCALE, F.avg_pool2d(ab, 4) / AB_SCALE, lr_factor / 2
+            )
+            losses |= {"generator_loss": float(generator_loss.detach()), "discriminator_loss": float(discriminator_loss)}
+            loss = loss + self.options.adversarial_weight * generator_loss
+        self.train_state.update(loss, lr_factor)
         return losses
 
     def state(self) -> dict[str, Tensor]:
-        return {**super().state(), **(self.adversary.learner.state("judge.") if self.adversary else {})}
+        discriminator = self.adversarial_loss.train_state.state("discriminator.") if self.adversarial_loss else {}
+        return {**super().state(), **discriminator}
 
     def load(self, state: dict[str, Tensor]) -> None:
         super().load(state)
-        if self.adversary:
-            self.adversary.learner.load(state, "judge.")
+        if self.adversarial_loss:
+            self.adversarial_loss.train_state.load(state, "discriminator.")
 
     def meta(self) -> dict[str, Any]:
-        return {"family": "vgg_expert", "arguments": {}, "category": self.category}
+        return {"family": "vgg_expert", "arguments": {}, "category": self.context.category}
 
 
-def _decoder(start: Path, base: Path) -> dict[str, Tensor]:
-    tensors, meta = load_state(start)
+def initial_decoder(recipe: Recipe, category: str, runs: Path) -> Path | None:
+    """The checkpoint of the decoder that an expert continues from, if it is not that of its base."""
+    if not isinstance(recipe.task, ExpertOptions) or not recipe.task.init_from:
+        return None
+    return runs / recipe.task.init_from / (category if recipe.per_category else "") / BEST
+
+
+def _load_decoder(checkpoint: Path, base: Path) -> dict[str, Tensor]:
+    tensors, meta = load_state(checkpoint)
     if meta["origin"].get("base") != file_digest(base):
-        raise CheckpointError(f"{start.parent} was fine-tuned from another {base.parent.name}: train it again with --restart.")
-    return part(tensors, "expert.")
+        raise CheckpointError(
+            f"{checkpoint.parent} was fine-tuned from another {base.parent.name}: train it again with --restart."
+        )
+    return select_prefix(tensors, "expert.")

@@ -1,0 +1,1 @@
+"""Collecting photographs from public sources, with license and author."""

@@ -1,0 +1,1 @@
+"""Recipes: the options of experiments, as TOML files that are validated strictly."""

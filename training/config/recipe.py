@@ -1,0 +1,80 @@
+"""The sections of a training recipe: data, schedule and task."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from training.config.section import Decay, RecipeError, Section, Share, Side
+from training.config.task_options import AnyTaskOptions
+
+Augmentation = Literal["full", "flips_and_rotations", "flips", "none"]
+
+
+class DataOptions(Section):
+    """Which entries of the dataset index are trained on, and how they are augmented.
+
+    `groups` merges categories into classes of another name and leaves the others out, as for the three classes of paper 004.
+    """
+
+    sets: tuple[str, ...] = ("photos", "extra")
+    validation_sets: tuple[str, ...] = ("photos",)
+    size: int = Field(160, ge=32, le=1024, description="side of the stored squares, in pixels")
+    limit: int = Field(0, ge=0, description="most pictures, 0 for all; for smoke runs")
+    groups: dict[str, tuple[str, ...]] = {}
+    augmentation: Augmentation = "full"
+    tiny_interval: int = Field(0, ge=0, description="every so many steps a batch of Tiny ImageNet; 0 for none")
+    tiny_size: Side = Field(64, multiple_of=32, description="side at which the pictures of Tiny ImageNet are trained")
+    min_scale: Share = Field(0.4, description="smallest downscale factor of the blur augmentation")
+
+
+class Schedule(Section):
+    """Steps, batches, sizes, optimizer and validation. `sizes` are pairs (until this share of the run, side in pixels)."""
+
+    steps: int = Field(gt=0)
+    stop_at: int = Field(0, ge=0, description="end after so many of the steps, for another run to continue; 0 for all steps")
+    batch: int = Field(64, gt=0)
+    sizes: tuple[tuple[Share, Side], ...] = Field(((1.0, 128),), min_length=1)
+    optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = Field(200, ge=0, description="steps")
+    weight_decay: float = Field(0.02, ge=0)
+    clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradients; 0 for no clipping")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="of the moving average of the weights; 0 for none")
+    validate_every: int = Field(500, gt=0, description="steps")
+    keep: Literal["best", "last"] = Field("best", description="keep the checkpoint of the best validation score, or the last one")
+    snapshot_every: int = Field(0, ge=0, description="keep the weights every so many steps; 0 for never")
+    validation_size: Side = 128
+    validation_pictures: int = Field(0, ge=0, description="most validation pictures, evenly spread; 0 for all")
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+
+    def check_sizes(self, stride: int) -> None:
+        """Raise a RecipeError unless every size is a multiple of the stride of a network."""
+        for size in (*(size for _, size in self.sizes), self.validation_size):
+            if size % stride:
+                raise RecipeError(f"the schedule has pictures of {size} px: give multiples of {stride}, the stride of this network.")
+
+    @property
+    def end(self) -> int:
+        """The number of steps that are run."""
+        return min(self.stop_at or self.steps, self.steps)
+
+    def size_at(self, step: int) -> int:
+        """The side of the pictures at a step, in pixels."""
+        return next((size for share, size in self.sizes if step < share * self.steps), self.sizes[-1][1])
+
+
+class Recipe(Section):
+    """One run, or, with `per_category`, one run for every category of the data.
+
+    A file can start with `extends = "NAME"`, and then takes everything that it does not set from that recipe.
+    """
+
+    name: str = Field("", pattern=r"^[\w.-]*$", description="of the folder of the run")
+    seed: int = Field(0, ge=0)
+    per_category: bool = False
+    categories: tuple[str, ...] = Field((), description="only these categories; all if empty")
+    task: AnyTaskOptions
+    data: DataOptions = DataOptions()
+    schedule: Schedule

@@ -1,0 +1,116 @@
+"""The pictures of a recipe: selected entries of the dataset index, as packs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from training.config.recipe import DataOptions
+from training.data.dataset_index import UNSEEN, DataError, Entry, digest, read_index
+from training.data.packs import Pack, load_pack
+
+GENERAL = "general"  # the category of pictures that fit no other: it trains the fallback, and is the router's *unmapped*
+TINY_SIZE = 64  # side in pixels of the pictures of Tiny ImageNet
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The training and validation pictures of a recipe; packs are cached beside the index.
+
+    Raises:
+        DataError: the index does not contain what the recipe needs.
+    """
+
+    data: DataOptions
+    index: Path
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """All entries of the index, with their own categories or the classes that the recipe groups them into."""
+        entries = read_index(self.index)
+        return _grouped(entries, self.data.groups, self.index) if self.data.groups else entries
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The categories of the training pictures in alphabetical order, with *general* always last."""
+        return (*(name for name in self.classes if name != GENERAL), GENERAL)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The categories that have training pictures, in alphabetical order."""
+        return tuple(sorted({entry.category for entry in select(self.entries, self.data.sets, "train")}))
+
+    @cached_property
+    def train(self) -> Pack:
+        """Training pictures."""
+        return self._pack(self.data.sets, "train", self.categories, self.data.size)
+
+    @cached_property
+    def val(self) -> Pack:
+        """Validation pictures."""
+        return self._pack(self.data.validation_sets, "val", self.categories, self.data.size)
+
+    @cached_property
+    def labeled(self) -> tuple[Pack, Pack]:
+        """Training and validation pictures for a classifier, with labels into `classes`."""
+        train = self._pack(self.data.sets, "train", self.classes, self.data.size)
+        return train, self._pack(self.data.validation_sets, "val", self.classes, self.data.size)
+
+    @cached_property
+    def tiny(self) -> Pack | None:
+        """The pictures of Tiny ImageNet, if the recipe uses them."""
+        if not self.data.tiny_interval:
+            return None
+        classes = sorted({entry.category for entry in select(self.entries, ("tiny",), "train")})
+        return self._pack(("tiny",), "train", tuple(classes), TINY_SIZE)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of all training pictures, including those of Tiny ImageNet."""
+        sets = (*self.data.sets, *(("tiny",) if self.data.tiny_interval else ()))
+        return digest(select(self.entries, sets, "train", self.data.limit))
+
+    @cached_property
+    def validation_digest(self) -> str:
+        """The digest of all validation pictures."""
+        return digest(select(self.entries, self.data.validation_sets, "val", self.data.limit))
+
+    def of_category(self, pack: Pack, category: str) -> Pack:
+        """The pictures of one category; all pictures for *general*.
+
+        Raises:
+            DataError: there are none.
+        """
+        if category == GENERAL:
+            return pack
+        chosen = pack.pick((pack.labels == self.categories.index(category)).nonzero()[0])
+        if not len(chosen):
+            raise DataError(f"there are no pictures of {category!r} in one of the splits: check the dataset index.")
+        return chosen
+
+    def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...], size: int) -> Pack:
+        entries = select(self.entries, sets, split, self.data.limit)
+        if reserved := sorted({entry.category for entry in entries} & UNSEEN):
+            raise DataError(f"{', '.join(reserved)} are reserved for tests, but are in the split {split!r}: run `prepare` again.")
+        return load_pack(entries, categories, size, self.index.parent / "packs")
+
+
+def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int = 0) -> list[Entry]:
+    """The entries of these sets (all sets if none is given) and this split; at most `limit`, in turn from each category."""
+    chosen = [entry for entry in entries if entry.split == split and (entry.set in sets or not sets)]
+    if not 0 < limit < len(chosen):
+        return chosen
+    turns: Counter[str] = Counter()
+    ranked = []
+    for entry in chosen:
+        ranked.append((turns[entry.category], entry.category, entry.sha256, entry))
+        turns[entry.category] += 1
+    return [entry for *_, entry in sorted(ranked, key=lambda item: item[:3])[:limit]]
+
+
+def _grouped(entries: list[Entry], groups: dict[str, tuple[str, ...]], index: Path) -> list[Entry]:
+    names = {category: name for name, categories in groups.items() for category in categories}
+    if unknown := sorted(set(names) - {entry.category for entry in entries}):
+        raise DataError(f"{index} has no pictures of {', '.join(unknown)}, which data.groups names.")
+    return [replace(entry, category=names[entry.category]) for entry in entries if entry.category in names]

@@ -1,0 +1,1 @@
+"""Metrics of colors and classifications. No metric knows a bundle."""

@@ -1,0 +1,1 @@
+"""Networks that only training needs: classifiers, pretrained trunks, discriminators."""

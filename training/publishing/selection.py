@@ -1,0 +1,37 @@
+"""Selects the expert and the readout of a category by their scores.
+
+Error and colorfulness compete, and colorfulness costs little error in one category (a beach) and much in another (a dress). So it has one
+price everywhere: any other division that is as colorful has a larger error. And a category keeps a part of its gain over the general
+expert, because routing is there to reduce errors and not only to be vivid.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from training.publishing.readout_scores import ReadoutScores
+
+KEPT_GAIN = 0.4  # share of the gain of a category over the general expert that is not exchanged for colorfulness
+
+
+def select_readout(candidates: Mapping[str, ReadoutScores], reference: float | None, price: float) -> tuple[str, int]:
+    """The candidate and the index of its readout with the lowest cost for the pictures of a category.
+
+    Args:
+        candidates: the scores of the networks that could serve the category, by name.
+        reference: mean error of the network that serves the category otherwise, which must not be exceeded; None for no limit.
+        price: ΔE94 for a unit of colorfulness.
+    """
+    lowest = min(float(scores.errors.mean(dim=1).min()) for scores in candidates.values())
+    max_error = float("inf") if reference is None else max(lowest, reference - KEPT_GAIN * (reference - lowest))
+    costs = {name: cheapest for name, scores in candidates.items() if (cheapest := scores.cheapest(price, max_error)) is not None}
+    name = min(costs, key=lambda name: costs[name][0])
+    return name, costs[name][1]
+
+
+def beats(errors: Tensor, reference: Tensor, margin: float = 1.0) -> bool:
+    """Whether errors `(n,)` are lower than reference errors on the same pictures, by `margin` standard errors of the mean difference."""
+    gain = reference - errors
+    if len(gain) < 2:
+        return False
+    return float(gain.mean()) > margin * float(gain.std() / len(gain) ** 0.5)

@@ -1,0 +1,1 @@
+"""Runs of recipes: training them, loading their checkpoints, their plots and summaries."""
