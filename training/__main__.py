@@ -1,4 +1,4 @@
-"""`chromaroute-train`: collect, prepare, train, look, publish, evaluate, ask people."""
+"""`chromaroute-train`: collect and prepare data, train, publish and evaluate bundles, survey people."""
 
 import sys
 
@@ -7,23 +7,23 @@ import typer
 from models.errors import ChromarouteError
 from training.cli import bundles, data, runs, survey
 
-app = typer.Typer(no_args_is_help=True, help="Train colorizers and make bundles of them.", pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, help="Train colorizers and publish them as bundles.", pretty_exceptions_enable=False)
 
 app.command("collect")(data.collect_pictures)
 for _command in (
-    data.prepare, data.colors, runs.recipes, runs.train, runs.plot, runs.compare, runs.cross,
-    bundles.publish, bundles.evaluate, bundles.judge,
+    data.prepare, data.palette, runs.recipes, runs.train, runs.plot, runs.compare, runs.cross, runs.judge,
+    bundles.publish, bundles.evaluate, bundles.render,
 ):  # fmt: skip
     app.command()(_command)
 
-survey_app = typer.Typer(no_args_is_help=True, help="Ask people, blind.")
+survey_app = typer.Typer(no_args_is_help=True, help="Ask people which colors look natural, without telling them which are which.")
 survey_app.command()(survey.build)
 survey_app.command()(survey.tally)
 app.add_typer(survey_app, name="survey")
 
 
 def main() -> None:
-    """The command; our own errors end it with their message and exit code 1, anything else is a fault and shows its traceback."""
+    """Run the command. Errors of the project end it with their message and exit code 1; other errors show their traceback."""
     try:
         app()
     except ChromarouteError as error:

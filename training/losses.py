@@ -14,7 +14,8 @@ from training.data.packs import Pack
 
 
 def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, readout: ReadoutLoss) -> Tensor:
-    """The cross-entropy over bins of an expert for true ab `(n,2,h,w)`, plus the loss of its readout, at a quarter of the positions.
+    """The cross-entropy over bins of an expert for true ab `(n,2,h,w)`, plus the loss of its readout, at a quarter of the
+    positions.
 
     Neighboring positions are redundant, and their 260 logits are the most expensive part of a step after the convolutions. The grid
     of positions is shifted at random, so that all of them are used over time.
@@ -30,7 +31,8 @@ def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, read
 
 def readout_loss(ab: Tensor, truth: Tensor, options: ReadoutLoss) -> Tensor:
     """The loss of decoded ab `(n,2,h,w)` against true ab of that shape; see `ReadoutLoss`."""
-    return options.delta_e_weight / 10 * (delta_e94(ab, truth) - options.chroma_reward * ab.norm(dim=1)).mean()
+    loss: Tensor = options.delta_e_weight / 10 * (delta_e94(ab, truth) - options.chroma_reward * ab.norm(dim=1)).mean()
+    return loss
 
 
 def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor) -> Tensor:
@@ -40,16 +42,17 @@ def bin_cross_entropy(logits: Tensor, ab: Tensor, bins: AbBins, weights: Tensor)
     """
     index, share = bins.soft_encode(ab)
     logits = logits.float()
-    log_likelihood = (logits.init_distributed(1, index) * share).sum(dim=1) - logits.logsumexp(dim=1)
+    log_likelihood = (logits.gather(1, index) * share).sum(dim=1) - logits.logsumexp(dim=1)
     return -(weights[index[:, 0]] * log_likelihood).mean()
 
 
 def delta_e94(ab: Tensor, truth: Tensor) -> Tensor:
     """ΔE94 `(n,h,w)` between ab `(n,2,h,w)` of equal lightness: cheap, close to ΔE00, and differentiable everywhere."""
     chroma, true_chroma = ab.norm(dim=1), truth.norm(dim=1)
-    difference = chroma - true_chroma
+    difference: Tensor = chroma - true_chroma
     hue = ((ab - truth).square().sum(dim=1) - difference.square()).clamp(min=0)
-    return ((difference / (1 + 0.045 * true_chroma)).square() + hue / (1 + 0.015 * true_chroma).square() + 1e-4).sqrt()
+    distance: Tensor = ((difference / (1 + 0.045 * true_chroma)).square() + hue / (1 + 0.015 * true_chroma).square() + 1e-4).sqrt()
+    return distance
 
 
 def encoded_truth(network: RegressionColorizer, predicted: Tensor, L: Tensor, ab: Tensor) -> Tensor:
@@ -63,7 +66,7 @@ def channel_accuracy(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def rebalancing_weights(bins: AbBins, pack: Pack, strength: float) -> Tensor:
-    """Loss weights `(k,)` of the bins from the colors of up to 4000 pictures of a pack, with a `strength` of 0 to 1 (as published)."""
+    """Loss weights `(k,)` of the bins from the colors of up to 4000 pictures of a pack; `strength` is 0 to 1 (as published)."""
     counts = torch.zeros(len(bins))
     for batch in plain_batches(pack.spread(4000), 100, min(128, pack.side)):
         counts += bins.quantize(F.avg_pool2d(batch.ab, 4)).flatten().bincount(minlength=len(bins))

@@ -210,8 +210,8 @@ def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient)
 def test_what_is_not_the_pictures_fault_is_tried_again(
     service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.jobs import queue
     from app.inference.engine import Engine
+    from app.jobs import queue
 
     colorize, failures = Engine.colorize, [OSError("a stale handle"), MemoryError(), CheckpointError("restore the bundle")]
 

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 import training.__main__ as command
 from training.collect.collection import ALIKE, collect, look_of
-from training.data.dataset_index import DataError
 from training.collect.http_client import FetchError, RateLimitedClient
-from training.data.prepare import prepare
 from training.collect.sources import openverse, unsplash, url_lists, wikimedia
+from training.data.dataset_index import DataError
+from training.data.prepare import prepare
 
 
 def jpeg(picture: Image.Image, quality: int = 90) -> bytes:
@@ -145,7 +145,9 @@ def test_bad_pictures_are_replaced_until_there_are_enough(web: StandIn, client: 
     assert len(prepare(tmp_path).entries) == 8
 
 
-def test_an_interrupted_collection_goes_on_without_fetching_anything_twice(web: StandIn, client: RateLimitedClient, tmp_path: Path) -> None:
+def test_an_interrupted_collection_goes_on_without_fetching_anything_twice(
+    web: StandIn, client: RateLimitedClient, tmp_path: Path
+) -> None:
     web.answers["/v1/images/"] = lambda query, _: openverse_page(web, query)
     source = openverse(f"{web.address}/v1/images/")
     begun = collect([("city", "city")], 6, tmp_path, source, client)
@@ -229,7 +231,9 @@ def test_moved_pictures_are_asked_for_with_the_same_manners(web: StandIn, client
         RateLimitedClient("chromaroute-test", 0).picture(f"{web.address}/old.jpg")
 
 
-def test_an_answer_that_trickles_or_never_ends_is_given_up(web: StandIn, client: RateLimitedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_trickles_or_never_ends_is_given_up(
+    web: StandIn, client: RateLimitedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("training.collect.http_client.MAX_BYTES", 2**20)
     web.files["/large.jpg"] = bytes(2**20 + 1)
     with pytest.raises(FetchError, match="more than 1 MiB"):

@@ -11,9 +11,9 @@ from models.lab import luma_to_lightness
 from training.config import Data
 from training.data.batches import plain_batches, training_batch
 from training.data.dataset_index import UNSEEN, DataError, digest, read_index, read_pictures, split_by_content, write_index
+from training.data.datasets import Datasets, select
 from training.data.packs import lab_bytes, load_pack
 from training.data.prepare import prepare
-from training.data.datasets import Datasets, select
 
 
 def test_a_folder_of_categories_becomes_a_manifest(category_folders: Path, tmp_path: Path) -> None:

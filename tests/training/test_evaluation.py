@@ -31,12 +31,12 @@ from training.data.packs import decode_rgb
 from training.evaluation import perceptual
 from training.evaluation.document import Figure, Heading, Points, Table, Text, html, markdown
 from training.evaluation.evaluate import Evaluation, bundles_by_name, evaluate, plain
-from training.metrics.color import ciede2000
-from training.evaluation.results import numbers
-from training.report.render import blocks
-from training.evaluation.semantic import semantic_judge, shared_pictures, trained_on
 from training.evaluation.image_result import joined
+from training.evaluation.results import numbers
+from training.evaluation.semantic import semantic_judge, shared_pictures, trained_on
+from training.metrics.color import ciede2000
 from training.publishing.base import load_base
+from training.report.render import blocks
 
 CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]', "data.size=32")
 

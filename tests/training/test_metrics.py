@@ -6,16 +6,16 @@ from PIL import Image, ImageFilter
 from models.ab_bins import AbBins, srgb_cells
 from training.config import ReadoutLoss
 from training.evaluation import metrics
-from training.metrics.distribution import cell_counts, chroma_histogram, divergence
 from training.evaluation.evaluate import plain
-from training.metrics.frechet import frechet_distance
-from training.metrics.bootstrap import Bootstrap
 from training.evaluation.routing import calibration_error, coverage_accuracy, reliability, threshold_for
-from training.report.formatting import sign
 from training.losses import bin_cross_entropy, delta_e94, readout_loss
+from training.metrics.bootstrap import Bootstrap
+from training.metrics.distribution import cell_counts, chroma_histogram, divergence
+from training.metrics.frechet import frechet_distance
 from training.publishing.calibration import choose_temperature, choose_threshold
-from training.publishing.selection import choose, pays
 from training.publishing.readout_scores import ReadoutScores
+from training.publishing.selection import choose, pays
+from training.report.formatting import sign
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:

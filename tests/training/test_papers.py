@@ -23,22 +23,22 @@ from models.colorizers import COLORIZERS
 from models.errors import BundleError, CheckpointError
 from models.torchvision_compat import vgg
 from tests.serving import wait_until
-from training.networks.classifiers import build_classifier
-from training.loop.checkpoints import load_state
 from training.config import ClassificationOptions, RecipeError
+from training.config.recipe_files import load_recipe, recipe_names
 from training.data.dataset_index import read_index
+from training.data.datasets import Datasets
 from training.data.packs import Pack
 from training.data.prepare import prepare
-from training.metrics.palette import count_colors
-from training.metrics.classification import error_types
+from training.loop.checkpoints import load_state
+from training.loop.distributed import single_process
 from training.loop.fit import BEST
+from training.metrics.classification import error_types
+from training.metrics.palette import count_colors
+from training.networks.classifiers import build_classifier
 from training.networks.imagenet import NETWORKS
-from training.data.datasets import Datasets
-from training.config.recipe_files import load_recipe, recipe_names
+from training.networks.trunks import frozen_trunk
 from training.runs.train import run
 from training.tasks.registry import build_task
-from training.loop.distributed import single_process
-from training.networks.trunks import frozen_trunk
 
 ROOT = Path(__file__).parents[2]
 CHANGES = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')

@@ -21,23 +21,23 @@ from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError, OptionError
 from models.imaging import Picture
 from models.torchvision_compat import vgg
-from training.loop.checkpoints import load_state, save_state
 from training.config import Recipe, RecipeError
+from training.config.recipe_files import load_recipe, recipe_names
 from training.data.batches import Batch
 from training.data.dataset_index import DataError, read_index, write_index
+from training.loop.checkpoints import load_state, save_state
+from training.loop.distributed import init_distributed
 from training.loop.fit import BEST, LAST, METRICS, pace, read_metrics
 from training.networks.imagenet import imagenet_weights
-from training.config.recipe_files import load_recipe, recipe_names
 from training.runs.train import Outcome, run
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.base import Task
 from training.tasks.bins import BinsTask
+from training.tasks.classification import ClassificationTask
 from training.tasks.combined import CombinedTask
 from training.tasks.expert import ExpertTask
 from training.tasks.joint import JointTask
-from training.tasks.classification import ClassificationTask
 from training.tasks.regression import RegressionTask
-from training.loop.distributed import init_distributed
 
 SMALL = ("data.size=64", "schedule.sizes=[[1.0, 64]]", "schedule.validation_size=64")
 COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')

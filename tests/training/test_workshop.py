@@ -18,20 +18,20 @@ from typer.testing import CliRunner
 
 import training.__main__ as command
 from tests.serving import wait_until
-from training.loop.checkpoints import load_state
 from training.cli.runs import RunsFailed
 from training.config import RecipeError
+from training.config.recipe_files import load_recipe
 from training.data.batches import Batch
 from training.data.dataset_index import DataError, read_index, write_index, write_set_aside
 from training.data.packs import load_pack
 from training.data.prepare import prepare
+from training.loop.checkpoints import load_state
+from training.loop.distributed import single_process
 from training.loop.fit import BEST, LAST, METRICS, Diverged, read_metrics
 from training.loop.run_lock import held
-from training.config.recipe_files import load_recipe
 from training.runs.train import run
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.regression import RegressionTask
-from training.loop.distributed import single_process
 
 ROOT = Path(__file__).parents[2]
 SETS = ('data.sets=["photographs"]', 'data.validation_sets=["photographs"]')

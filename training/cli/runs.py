@@ -1,24 +1,46 @@
-"""Commands on runs: train, draw, compare, cross."""
+"""Commands for runs: recipes, train, plot, compare, cross, judge."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.errors import ChromarouteError
 from models.atomic_files import replace_file
-from training.cli.options import INDEX, RUNS, Changes, Data, Device, Runs, Smoke, labeled
-from training.evaluation import charts
-from training.evaluation.cross_category import cross as cross_experts
-from training.loop.fit import BEST, line, read_metrics
-from training.data.datasets import Datasets
-from training.runs.plots import PlotError, draw
+from models.errors import ChromarouteError
+from training.cli.options import (
+    INDEX,
+    RUNS,
+    Changes,
+    Data,
+    Device,
+    Limit,
+    Runs,
+    SetNames,
+    Smoke,
+    Split,
+    folders_by_name,
+    print_columns,
+    select_entries,
+)  # fmt: skip
 from training.config.recipe_files import load_recipe, recipe_names
-from training.runs.train import Outcome, run, side_by_side, wanted_categories
-from training.loop.distributed import single_process, init_distributed
-from training.runs.trained import load_trained
+from training.data.batches import plain_batches
+from training.data.dataset_index import DataError
+from training.data.datasets import Datasets
+from training.data.packs import load_pack
+from training.evaluation.cross_category import cross_runs
+from training.evaluation.judge import load_judge
+from training.evaluation.judge_runs import RunJudgment, judge_runs
+from training.loop.distributed import init_distributed, single_process
+from training.loop.run_folder import BEST, format_metrics
+from training.report import charts
+from training.runs.plots import PlotError, plot_run, read_rows
+from training.runs.train import Outcome, recipe_categories, train_in_parallel, train_recipe
+from training.runs.trained import load_colorizer
+
+EXAMPLES = 8  # pictures in the judge's second table
 
 
 class RunsFailed(ChromarouteError):
@@ -26,12 +48,12 @@ class RunsFailed(ChromarouteError):
 
 
 def recipes() -> None:
-    """List the recipes that come with the project."""
-    table = Table("recipe", "trains", "runs")
+    """List the recipes of the project."""
+    table = Table("recipe", "task", "runs")
     for name in recipe_names():
         if not name.startswith("bundle"):
             recipe = load_recipe(name)
-            table.add_row(name, recipe.task.kind, "one for each category" if recipe.each else "one")
+            table.add_row(name, recipe.task.kind, "one for each category" if recipe.per_category else "one")
     Console().print(table)
 
 
@@ -43,63 +65,43 @@ def train(
     changes: Changes = [],  # noqa: B006 (typer reads the default and does not change it)
     smoke: Smoke = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--restart", help="Go on where a run was interrupted, or move it aside and begin anew.")
+        bool, typer.Option("--resume/--restart", help="Resume an interrupted run, or move existing runs aside and start again.")
     ] = True,
-    parallel: Annotated[int, typer.Option(min=1, help="Train so many categories side by side, a process each.")] = 1,
+    parallel: Annotated[int, typer.Option(min=1, help="Train this many categories at a time, each in its own process.")] = 1,
 ) -> None:
-    """Train a recipe; a run that was interrupted goes on where it was. Under torchrun the processes train together."""
-    chosen = load_recipe(recipe, tuple(changes), smoke)
+    """Train a recipe; an interrupted run is resumed. Under torchrun, its processes train together."""
+    loaded = load_recipe(recipe, tuple(changes), smoke)
     if parallel > 1:
         flags = ["--data", str(data), "--runs", str(runs), "--device", device, *(["--smoke"] if smoke else [])]
         flags += [part for change in changes for part in ("--set", change)] + ([] if resume else ["--restart"])
-        outcomes = side_by_side(["train", recipe, *flags], chosen, data, Console(), parallel)
+        outcomes = train_in_parallel(["train", recipe, *flags], loaded, data, Console(), parallel)
     else:
-        outcomes = run(chosen, data, runs, init_distributed(device), restart=not resume)
-    failed = [outcome for outcome in map(_told, outcomes) if outcome.problem]
+        outcomes = train_recipe(loaded, data, runs, init_distributed(device), restart=not resume)
+    failed = [outcome for outcome in map(_print_outcome, outcomes) if outcome.problem]
     if failed:
-        each = "; ".join(f"{outcome.name}: {outcome.problem}" for outcome in failed)
-        raise RunsFailed(f"{len(failed)} of the runs failed, the others are finished. {each}")
-
-
-def _told(outcome: Outcome) -> Outcome:
-    print(f"{outcome.name}: failed" if outcome.problem else f"{outcome.name}: {line(outcome.scores) or 'finished'}")
-    return outcome
+        problems = "; ".join(f"{outcome.name}: {outcome.problem}" for outcome in failed)
+        raise RunsFailed(f"{len(failed)} of the runs failed, the others are finished. {problems}")
 
 
 def plot(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs: runs/NAME or runs/NAME/CATEGORY.")],
 ) -> None:
-    """Draw curves, confusion matrix and progress of runs again, from their metrics and sheets."""
+    """Plot curves, confusion matrix and progress of runs from their metrics and sample grids."""
     for folder in folders:
-        for path in draw(folder):
+        for path in plot_run(folder):
             print(path)
 
 
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
 ) -> None:
-    """Set the best scores of runs side by side; for those that name, the top-3 error of each category too (paper 003, table I)."""
-    best = {name: _best(folder) for name, folder in labeled(folders).items()}
-    _table(
-        "score", best, {name: {key: value for key, value in row.items() if isinstance(value, float)} for name, row in best.items()}
+    """Compare the best scores of runs; for classifiers, also the top-3 error of each category (paper 003, table I)."""
+    best = {name: max(read_rows(folder), key=lambda row: row["score"]) for name, folder in folders_by_name(folders).items()}
+    print_columns(
+        "score", {name: {key: value for key, value in row.items() if isinstance(value, float)} for name, row in best.items()}
     )
-    named = {name: row["top3_error"] for name, row in best.items() if "top3_error" in row}
-    if named:
-        _table("top-3 error", named, named)
-
-
-def _best(folder: Path) -> dict[str, Any]:
-    rows = list(read_metrics(folder))
-    if not rows:
-        raise PlotError(f"{folder} has no metrics: give the folder of a run, runs/NAME or runs/NAME/CATEGORY.")
-    return max(rows, key=lambda row: row["score"])
-
-
-def _table(title: str, names: dict[str, Any], columns: dict[str, dict[str, float]]) -> None:
-    table = Table(title, *names)
-    for key in dict.fromkeys(key for column in columns.values() for key in column):
-        table.add_row(key, *(f"{column[key]:.3f}" if key in column else "" for column in columns.values()))
-    Console().print(table)
+    if errors := {name: row["top3_error"] for name, row in best.items() if "top3_error" in row}:
+        print_columns("top-3 error", errors)
 
 
 def cross(
@@ -108,18 +110,77 @@ def cross(
     runs: Runs = RUNS,
     device: Device = "cpu",
     changes: Changes = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="The picture to draw; crossing.png beside the runs if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The chart to write; by default cross-category.png beside the runs.")] = None,
 ) -> None:
-    """Paint every category by every expert of a recipe, and draw what a wrong route costs (paper 003, figure 9)."""
-    chosen = load_recipe(recipe, tuple(changes))
-    datasets, place = Datasets(chosen.data, data), single_process(device).device
-    names = [name for name in wanted_categories(chosen, datasets) if (runs / chosen.name / name / BEST).is_file()]
+    """Colorize every category with every expert of a recipe, and chart the cost of wrong routes (paper 003, figure 9)."""
+    loaded = load_recipe(recipe, tuple(changes))
+    datasets, torch_device = Datasets(loaded.data, data), single_process(device).device
+    folder = runs / loaded.name
+    names = [name for name in recipe_categories(loaded, datasets) if (folder / name / BEST).is_file()]
     if not names:
-        raise PlotError(f"there are no finished runs in {runs / chosen.name}: train {recipe} first.")
-    experts = {name: load_trained(runs / chosen.name / name, place) for name in names}
-    matrix = cross_experts(experts, datasets, place)
-    path = out or runs / chosen.name / "crossing.png"
-    rows = {name: dict(zip(names, row, strict=True)) for name, row in zip(names, matrix.tolist(), strict=True)}
-    replace_file(path, charts.crossing(rows, {name: name for name in names}))
-    _table("pictures of, painted by", experts, {name: {row: rows[row][name] for row in names} for name in names})
+        raise PlotError(f"there are no finished runs in {folder}: train {recipe} first.")
+    experts = {name: load_colorizer(folder / name, torch_device) for name in names}
+    table = cross_runs(experts, datasets, torch_device)
+    path = out or folder / "cross-category.png"
+    replace_file(path, charts.cross_category(table, {name: name for name in names}))
+    print_columns("ΔE00 by expert, of pictures of", {expert: {name: table[name][expert] for name in names} for expert in names})
     print(path)
+
+
+def judge(
+    by: Annotated[Path, typer.Argument(help="Folder of a finished run of a classifier of color pictures, such as li-judge.")],
+    colorizers: Annotated[list[Path], typer.Argument(help="Folders of finished runs of colorizers.")],
+    data: Data = INDEX,
+    split: Split = "test",
+    sets: SetNames = [],  # noqa: B006
+    limit: Limit = 0,
+    temperatures: Annotated[
+        str, typer.Option(help="Of the annealed mean, separated by commas; 1 is the mean.")
+    ] = "0.2,0.38,0.6,0.89,1",
+    out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Measure whether color helps a classifier: on gray, colorized, annealed and true pictures (paper 002)."""
+    torch_device = single_process(device).device
+    classifier = load_judge(str(by), torch_device)
+    colorizing = {name: load_colorizer(folder, torch_device) for name, folder in folders_by_name(colorizers).items()}
+    sizes = {run.size for run in colorizing.values()}
+    if len(sizes) > 1:
+        raise DataError(f"the runs colorize at the sizes {sorted(sizes)}: judge runs of one size at a time.")
+    (size,) = sizes
+    pack = load_pack(select_entries(data, sets, split, limit=limit), classifier.categories, size, data.parent / "packs")
+    batches = (batch.to(torch_device) for batch in plain_batches(pack, 128, size))
+    judgment = judge_runs(classifier, colorizing, batches, _parse_temperatures(temperatures))
+    if out is not None:
+        rows = [scores.model_dump(mode="json") for scores in judgment.scores]
+        replace_file(out, (json.dumps({"pictures": len(judgment.labels), "methods": rows}, indent=1) + "\n").encode())
+    _print_judgment(judgment, classifier.categories, Console())
+
+
+def _print_outcome(outcome: Outcome) -> Outcome:
+    print(f"{outcome.name}: failed" if outcome.problem else f"{outcome.name}: {format_metrics(outcome.scores) or 'finished'}")
+    return outcome
+
+
+def _parse_temperatures(text: str) -> tuple[float, ...]:
+    try:
+        temperatures = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        temperatures = ()
+    if not temperatures or min(temperatures) <= 0:
+        raise DataError(f"--temperatures is {text!r}: give numbers above 0, separated by commas.")
+    return temperatures
+
+
+def _print_judgment(judgment: RunJudgment, categories: tuple[str, ...], console: Console) -> None:
+    table = Table("method", "accuracy", "minus gray's", "probability of the true class")
+    for scores in judgment.scores:
+        table.add_row(str(scores.method), f"{scores.accuracy:.1%}", f"{scores.gain.value:+.1%}", f"{scores.mean:.1%}")
+    console.print(f"{len(judgment.labels)} pictures, judged by a classifier with {len(categories)} classes")
+    console.print(table)
+    shown = range(0, len(judgment.labels), -(-len(judgment.labels) // EXAMPLES))
+    table = Table("truth", *(categories[judgment.labels[index]] for index in shown))
+    for method, predicted in judgment.predicted.items():
+        confidence = judgment.confidence[method]
+        table.add_row(str(method), *(f"{categories[predicted[index]]} ({confidence[index]:.0%})" for index in shown))
+    console.print(table)

@@ -1,9 +1,10 @@
-"""Commands on surveys: build one, count it."""
+"""Commands for surveys: build, tally."""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,101 +13,98 @@ from rich.table import Table
 
 from models.atomic_files import replace_file
 from models.runtime import Runtime
-from training.cli.options import INDEX, Data, Device, SetNames, Split
-from training.data.dataset_index import DataError, read_index
-from training.evaluation.evaluate import bundles_by_name
+from training.cli.options import INDEX, Categories, Data, Device, SetNames, Split, select_entries
+from training.data.dataset_index import DataError
+from training.evaluation.evaluate import load_bundles
 from training.report.formatting import percent
-from training.data.datasets import select
+from training.survey.build import CARD
 from training.survey.build import build as build_survey
+from training.survey.results import NaturalVotes, RealVotes, Tally
 from training.survey.tally import tally as tally_votes
 
-Key = Annotated[Path | None, typer.Option(help="The file that says who painted what; FOLDER.key.json if not given.")]
+Key = Annotated[Path | None, typer.Option(help="The file that tells which bundle made which picture; by default FOLDER.key.json.")]
 
 
 def build(
     bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")],
     out: Annotated[Path, typer.Option(help="Folder of the survey, for chromaroute serve --survey.")],
     data: Data = INDEX,
-    natural: Annotated[int, typer.Option(min=0, help="Questions a category: which one looks most natural?")] = 1,
-    real: Annotated[int, typer.Option(min=0, help="Questions a category: real or colorized?")] = 0,
-    categories: Annotated[list[str], typer.Option("--category", help="Only this category; may be repeated.")] = [],  # noqa: B006
-    title: Annotated[str, typer.Option(help="What people read on top.")] = "Which colors look natural?",
-    seed: Annotated[int, typer.Option(help="Of the pictures that are drawn.")] = 0,
+    natural: Annotated[int, typer.Option(min=0, help="Questions per category: which picture looks most natural?")] = 1,
+    real: Annotated[int, typer.Option(min=0, help="Questions per category: real or colorized?")] = 0,
+    categories: Categories = [],  # noqa: B006 (typer reads the default and does not change it)
+    title: Annotated[str, typer.Option(help="The title of the page.")] = "Which colors look natural?",
+    seed: Annotated[int, typer.Option(help="Of the choice of pictures.")] = 0,
     split: Split = "test",
     sets: SetNames = [],  # noqa: B006
     key: Key = None,
     device: Device = "cpu",
 ) -> None:
-    """Make a blind survey: pictures of every category, painted by every bundle, and a key that stays with you."""
-    entries = select(read_index(data), tuple(sets), split)
-    known = {entry.category for entry in entries}
-    if strangers := sorted(set(categories) - known):
-        raise DataError(f"--category {', '.join(strangers)} is not in the data: give some of {', '.join(sorted(known))}.")
-    if categories:
-        entries = [entry for entry in entries if entry.category in categories]
-    if not entries:
-        raise DataError(f"{data} has no pictures in the split {split!r} of these sets: see --split and --set-name.")
-    key = key or _beside(out)
-    sealed = build_survey(bundles_by_name(bundles, Runtime(device)), entries, natural, real, seed, title, out, key)
-    print(
-        f"{out}: {len(sealed['questions'])} questions; {len(sealed['painted_alike'])} pictures were passed over, being painted "
-        "alike"
-    )
-    print(f"{key}: who painted what; keep it away from the server")
+    """Build a blind survey: pictures of every category, colorized by every bundle, and a key that you keep."""
+    entries = select_entries(data, sets, split, categories)
+    key = key or _default_key(out)
+    made = build_survey(load_bundles(bundles, Runtime(device)), entries, natural, real, seed, title, out, key)
+    print(f"{out}: {len(made.questions)} questions; {len(made.colorized_alike)} pictures skipped, which bundles colorize alike")
+    print(f"{key}: which bundle made which picture; do not store it on the server")
 
 
 def tally(
     folder: Annotated[Path, typer.Argument(help="Folder of the survey.")],
-    votes: Annotated[Path | None, typer.Option(help="The votes; surveys/ID.sqlite in CHROMAROUTE_DATA_DIR if not given.")] = None,
+    votes: Annotated[Path | None, typer.Option(help="The votes; by default surveys/ID.sqlite in CHROMAROUTE_DATA_DIR.")] = None,
     key: Key = None,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the counts as JSON.")] = None,
 ) -> None:
-    """Count the votes: shares, wins, losses, mean and SD, overall and by category; fooling rates (paper 004, tables 1 and 2)."""
-    key = key or _beside(folder)
-    if votes is None:
-        try:
-            votes = (
-                Path(os.environ.get("CHROMAROUTE_DATA_DIR", "data"), "surveys")
-                / f"{json.loads((folder / 'survey.json').read_bytes())['id']}.sqlite"
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{folder} is no survey ({error!r}): give its folder, or the votes with --votes.") from error
-    found = tally_votes(key, votes)
+    """Count the votes: shares, wins, losses, mean, SD, overall and by category; fooling rates (paper 004, tables 1 and 2)."""
+    counts = tally_votes(key or _default_key(folder), votes or _default_votes(folder))
     if out is not None:
-        replace_file(out, (json.dumps(found, indent=1) + "\n").encode())
-    _show(found, Console())
+        replace_file(out, (counts.model_dump_json(indent=1) + "\n").encode())
+    _print_tally(counts, Console())
 
 
-def _beside(folder: Path) -> Path:
+def _default_key(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.key.json")
 
 
-def _show(found: dict[str, Any], console: Console) -> None:
-    left_out = "; ".join(f"{count} {reason}" for reason, count in found["left_out"].items()) or "none"
-    minutes = "" if found["minutes"] is None else f", {found['minutes']:.1f} minutes from first to last answer (median)"
+def _default_votes(folder: Path) -> Path:
+    try:
+        survey = json.loads((folder / CARD).read_bytes())["id"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder} is not a survey ({error!r}): give its folder, or the votes with --votes.") from error
+    return Path(os.environ.get("CHROMAROUTE_DATA_DIR", "data"), "surveys", f"{survey}.sqlite")
+
+
+def _print_tally(counts: Tally, console: Console) -> None:
+    left_out = "; ".join(f"{count} {reason}" for reason, count in counts.left_out.items()) or "none"
+    minutes = "" if counts.minutes is None else f", {counts.minutes:.1f} minutes from first to last answer (median)"
     console.print(
-        f"{found['votes']} votes of {found['people']} people on {found['questions']} questions; {found['finished']} answered all"
-        f"{minutes}. Questions without a vote: {found['not_voted_on']}. Votes left out: {left_out}. Pictures that were passed over "
-        f"because two bundles paint them alike: {found['painted_alike']}.",
+        f"{counts.votes} votes of {counts.people} people on {counts.questions} questions; {counts.finished} people answered all"
+        f"{minutes}. Questions without votes: {counts.not_voted_on}. Votes left out: {left_out}. Pictures skipped because "
+        f"two bundles colorize them alike: {counts.colorized_alike}.",
         markup=False,
     )
-    for name, row in (("all", found["natural"]["all"]), *found["natural"]["by_category"].items()):
-        if row:
-            table = Table("most natural", *map(escape, row["candidates"]), title=f"{escape(name)}: {row['questions']} questions")
-            each = row["candidates"].values()
-            table.add_row("votes", *(str(one["votes"]) for one in each))
-            table.add_row("share", *(percent(one["share"]) for one in each))
-            for score in ("wins", "losses"):
-                table.add_row(score, *(str(one[score]) for one in each))
-            for score in ("mean", "sd"):
-                table.add_row(f"{score} of %", *("" if one[score] is None else f"{one[score]:.1f}" for one in each))
-            console.print(table)
-    if found["natural"]["all"]:
-        console.print(f"Votes by the place of the picture, from the first: {found['natural']['all']['by_position']}")
-    for name, row in (("all", found["real"]["all"]), *found["real"]["by_category"].items()):
-        if row:
-            table = Table("called real", *map(escape, row["candidates"]), title=f"{escape(name)}: {row['questions']} questions")
-            each = row["candidates"].values()
-            table.add_row("share", *("" if one["called_real"] is None else percent(one["called_real"]) for one in each))
-            table.add_row("votes", *(str(one["votes"]) for one in each))
-            console.print(table)
+    if counts.natural.all is not None:
+        _print_natural({"all": counts.natural.all, **counts.natural.by_category}, console)
+        console.print(f"Votes by position of the picture, from the first: {counts.natural.all.by_position}")
+    if counts.real.all is not None:
+        _print_real({"all": counts.real.all, **counts.real.by_category}, console)
+
+
+def _print_natural(tables: Mapping[str, NaturalVotes], console: Console) -> None:
+    for name, votes in tables.items():
+        table = Table("most natural", *map(escape, votes.candidates), title=f"{escape(name)}: {votes.questions} questions")
+        candidates = votes.candidates.values()
+        table.add_row("votes", *(str(candidate.votes) for candidate in candidates))
+        table.add_row("share", *(percent(candidate.share) for candidate in candidates))
+        table.add_row("wins", *(str(candidate.wins) for candidate in candidates))
+        table.add_row("losses", *(str(candidate.losses) for candidate in candidates))
+        table.add_row("mean of %", *("" if candidate.mean is None else f"{candidate.mean:.1f}" for candidate in candidates))
+        table.add_row("SD of %", *("" if candidate.sd is None else f"{candidate.sd:.1f}" for candidate in candidates))
+        console.print(table)
+
+
+def _print_real(tables: Mapping[str, RealVotes], console: Console) -> None:
+    for name, votes in tables.items():
+        table = Table("called real", *map(escape, votes.candidates), title=f"{escape(name)}: {votes.questions} questions")
+        candidates = votes.candidates.values()
+        table.add_row("share", *("" if each.called_real is None else percent(each.called_real) for each in candidates))
+        table.add_row("votes", *(str(each.votes) for each in candidates))
+        console.print(table)

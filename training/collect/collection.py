@@ -1,7 +1,8 @@
 """Collects photographs for named categories: unavailable, broken, gray, small and duplicated ones are replaced by others.
 
-Paper 003, section III.A, took a thousand a category from a photo site; paper 004, section 2.1, sampled the URL lists of ImageNet and
-replaced unavailable pictures. What differs from 003: public APIs instead of a scripted browser, and license and author are recorded.
+Paper 003, section III.A, took a thousand a category from a photo site; paper 004, section 2.1, sampled the URL lists of ImageNet
+and replaced unavailable pictures. What differs from 003: public APIs instead of a scripted browser, and license and author are
+recorded.
 """
 
 import csv
@@ -11,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from models.atomic_files import replace_file
-from training.data.dataset_index import SPLITS, DataError
 from training.collect.http_client import FetchError, RateLimitedClient
-from training.data.prepare import examine
 from training.collect.sources import Photo, Source, one_line
+from training.data.dataset_index import SPLITS, DataError
+from training.data.prepare import examine
 
 RECORD, REJECTED = "collected.csv", "rejected.csv"
 KINDS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
@@ -27,7 +29,7 @@ ALIKE = 4  # of 64 bits in which the looks of two copies may differ
 
 @dataclass(frozen=True)
 class Collected:
-    """A row of `collected.csv`: a picture with its license and author. `path` is relative to the folder, `look` a perceptual hash."""
+    """A row of `collected.csv`: a picture with license and author; `path` is relative to the folder, `look` a perceptual hash."""
 
     path: str
     category: str
@@ -60,10 +62,10 @@ class Collection:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         rows = _read(folder / RECORD, Collected)
-        kept = [Collected(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
+        kept = [Collected(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]
         self.rejected = [Rejected(**row) for row in _read(folder / REJECTED, Rejected)]
         self.kept = [row for row in kept if (folder / row.path).is_file()]
-        self._known = {(row.category, row.id) for row in (*self.kept, *self.rejected)}
+        self._known = {(row.category, row.id) for row in self.kept} | {(row.category, row.id) for row in self.rejected}
         self._contents = {row.sha256 for row in self.kept}
         self._looks = {int(row.look, 16) for row in self.kept}
 
@@ -120,8 +122,8 @@ def collect(
     """Collect `count` pictures for each of the `wanted` (category, query), in addition to those that `folder` contains.
 
     Raises:
-        DataError: the name of a category is not a valid folder name; or too few pictures were found after all categories were tried,
-            with the errors of the source.
+        DataError: the name of a category is not a valid folder name; or too few pictures were found after all categories were
+            tried, with the errors of the source.
     """
     for category, _ in wanted:
         if not category or category.startswith(".") or any(sign in category for sign in "/\\\0") or category in SPLITS:
@@ -149,7 +151,7 @@ def look_of(content: bytes) -> int:
     return sum(bit << position for position, bit in enumerate(bits))
 
 
-def _read(path: Path, kind: type) -> list[dict[str, str]]:
+def _read(path: Path, kind: type) -> list[dict[str, Any]]:
     """The rows of a record; a last row that a crash truncated is removed from the file."""
     if not path.is_file():
         return []

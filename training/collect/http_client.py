@@ -25,10 +25,11 @@ class FetchError(ChromarouteError):
 
 
 class RateLimitedClient:
-    """A client that waits `interval` seconds between requests to one host, and retries temporary failures: 429, 5xx, lost connections.
+    """A client that waits `interval` seconds between requests to one host, and retries temporary failures: 429, 5xx, lost
+    connections.
 
-    Pictures are only downloaded if the robots.txt of the host allows `agent`. APIs are called as documented, without robots.txt, which
-    is meant for crawlers.
+    Pictures are only downloaded if the robots.txt of the host allows `agent`. APIs are called as documented, without robots.txt,
+    which is meant for crawlers.
     """
 
     def __init__(self, agent: str, interval: float = 1.0, transport: httpx.BaseTransport | None = None) -> None:
@@ -114,7 +115,7 @@ class RateLimitedClient:
             except FetchError as error:
                 status = error.__cause__.response.status_code if isinstance(error.__cause__, httpx.HTTPStatusError) else 500
                 # without robots.txt everything is allowed; a failing server is left alone
-                rules.allow_all, rules.disallow_all = status < 500, status >= 500
+                rules.parse(() if status < 500 else ("User-agent: *", "Disallow: /"))
             self._robots[host] = rules
         return self._robots[host].can_fetch(self.agent, url)
 

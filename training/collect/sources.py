@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from training.data.dataset_index import DataError
 from training.collect.http_client import FetchError, RateLimitedClient
+from training.data.dataset_index import DataError
 
 OPENVERSE = "https://api.openverse.org/v1/images/"
 WIKIMEDIA = "https://commons.wikimedia.org/w/api.php"
@@ -28,11 +28,11 @@ class Photo:
 
     id: str
     url: str
-    title: str | None = ""
-    author: str | None = ""
-    license: str | None = "unknown"
-    license_url: str | None = ""
-    page: str | None = ""
+    title: str = ""
+    author: str = ""
+    license: str = "unknown"
+    license_url: str = ""
+    page: str = ""
     kept: Callable[[], object] | None = field(default=None, compare=False)  # notifies the source that the picture is kept
 
     def __post_init__(self) -> None:
@@ -68,8 +68,8 @@ def openverse(address: str = OPENVERSE) -> Source:
 
 def _of_openverse(item: dict[str, Any]) -> Photo:
     license = f"{item.get('license') or 'unknown'} {item.get('license_version') or ''}".strip()
-    return Photo(item["id"], item["url"], item.get("title"), item.get("creator"), license, item.get("license_url"),
-                 item.get("foreign_landing_url"))  # fmt: skip
+    return Photo(item["id"], item["url"], item.get("title") or "", item.get("creator") or "", license,
+                 item.get("license_url") or "", item.get("foreign_landing_url") or "")  # fmt: skip
 
 
 def wikimedia(address: str = WIKIMEDIA) -> Source:
@@ -93,8 +93,9 @@ def wikimedia(address: str = WIKIMEDIA) -> Source:
 def _of_wikimedia(item: dict[str, Any]) -> Photo:
     (info,) = item["imageinfo"]
     texts = {name: _TAGS.sub("", str(entry.get("value", ""))) for name, entry in (info.get("extmetadata") or {}).items()}
-    return Photo(item["pageid"], info.get("thumburl") or info["url"], item.get("title"), texts.get("Artist"),
-                 texts.get("LicenseShortName") or "unknown", texts.get("LicenseUrl"), info.get("descriptionurl"))  # fmt: skip
+    return Photo(item["pageid"], info.get("thumburl") or info["url"], item.get("title") or "",
+                 texts.get("Artist", ""), texts.get("LicenseShortName") or "unknown", texts.get("LicenseUrl", ""),
+                 info.get("descriptionurl") or "")  # fmt: skip
 
 
 def unsplash(key: str, address: str = UNSPLASH) -> Source:
@@ -110,7 +111,7 @@ def unsplash(key: str, address: str = UNSPLASH) -> Source:
     def photos(client: RateLimitedClient, query: str) -> Iterator[Photo]:
         def of_unsplash(item: dict[str, Any]) -> Photo:
             notify = partial(client.json, item["links"]["download_location"], {}, headers)
-            return Photo(item["id"], item["urls"]["regular"], item.get("alt_description"), item["user"]["name"],
+            return Photo(item["id"], item["urls"]["regular"], item.get("alt_description") or "", item["user"]["name"],
                          "Unsplash License", "https://unsplash.com/license", item["links"]["html"], notify)  # fmt: skip
 
         for page in count(1):

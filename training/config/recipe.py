@@ -53,7 +53,9 @@ class Schedule(Section):
         """Raise a RecipeError unless every size is a multiple of the stride of a network."""
         for size in (*(size for _, size in self.sizes), self.validation_size):
             if size % stride:
-                raise RecipeError(f"the schedule has pictures of {size} px: give multiples of {stride}, the stride of this network.")
+                raise RecipeError(
+                    f"the schedule has pictures of {size} px: give multiples of {stride}, the stride of this network."
+                )
 
     @property
     def end(self) -> int:

@@ -64,8 +64,8 @@ class ExpertOptions(TaskOptions):
 class RegressionOptions(TaskOptions):
     """Trains a regression colorizer with squared error on its own scale; all five papers have one.
 
-    `trunk` and `weights` are those of the frozen trunk that some families read: `weights` is *imagenet* (of torchvision), *everyday*
-    (the compact trunk of the embedded bundle), or a file.
+    `trunk` and `weights` are those of the frozen trunk that some families read: `weights` is *imagenet* (of torchvision),
+    *everyday* (the compact trunk of the embedded bundle), or a file.
     """
 
     kind: Literal["regression"]
@@ -122,12 +122,6 @@ class AdversarialOptions(TaskOptions):
 
 
 AnyTaskOptions = Annotated[
-    JointOptions
-    | ExpertOptions
-    | RegressionOptions
-    | BinOptions
-    | CombinedOptions
-    | ClassificationOptions
-    | AdversarialOptions,
+    JointOptions | ExpertOptions | RegressionOptions | BinOptions | CombinedOptions | ClassificationOptions | AdversarialOptions,
     Field(discriminator="kind"),
 ]

@@ -12,8 +12,8 @@ from training.data.packs import L_SCALE, Pack
 def augmented_lab(pack: Pack, indices: np.ndarray, size: int, data: DataOptions, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """L `(n,1,size,size)` in [0, 100] and ab `(n,2,size,size)` in CIELAB units of some pictures, augmented as `data` says.
 
-    *full* crops, stretches and flips, and varies sharpness and tone; *flips_and_rotations* flips, and rotates by quarter turns; *flips*
-    flips horizontally; *none* only resizes.
+    *full* crops, stretches and flips, and varies sharpness and tone; *flips_and_rotations* flips, and rotates by quarter turns;
+    *flips* flips horizontally; *none* only resizes.
     """
     full, count = data.augmentation == "full", len(indices)
     lab = _random_crops(pack, indices, rng) if full else torch.from_numpy(pack.rows(indices)).float()

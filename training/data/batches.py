@@ -33,6 +33,10 @@ class Batch:
         """Some of the pictures."""
         return replace(self, L=self.L[rows], ab=self.ab[rows], labels=self.labels[rows])
 
+    def concat(self, other: "Batch") -> "Batch":
+        """The pictures of both."""
+        return Batch(torch.cat((self.L, other.L)), torch.cat((self.ab, other.ab)), torch.cat((self.labels, other.labels)))
+
 
 def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, data: DataOptions) -> Batch:
     """`count` pictures in the order of the shuffled epoch, augmented as `data.augmentation` says."""
@@ -54,5 +58,5 @@ def plain_batches(pack: Pack, count: int, size: int) -> Iterator[Batch]:
 def _shuffled_indices(total: int, start: int, count: int, seed: int) -> np.ndarray:
     """Indices start .. start + count of an endless sequence of shuffles of `total` pictures."""
     positions = np.arange(start, start + count)
-    shuffles = {epoch: np.random.default_rng((seed, 7, epoch)).permutation(total) for epoch in set(positions // total)}
-    return np.array([shuffles[position // total][position % total] for position in positions])
+    shuffles = {epoch: np.random.default_rng((seed, 7, epoch)).permutation(total) for epoch in set((positions // total).tolist())}
+    return np.array([shuffles[position // total][position % total] for position in positions.tolist()])

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from lzma import LZMAError
 from pathlib import Path
+from typing import Any
 
-from models.errors import ChromarouteError
 from models.atomic_files import replace_file
+from models.errors import ChromarouteError
 
 SPLITS = ("train", "val", "test", "unseen")
 MEMBER = "::"  # between a tar shard and its member
@@ -70,7 +71,7 @@ def read_index(path: Path) -> list[Entry]:
         if rows.fieldnames != columns:
             raise DataError(f"{path} has the columns {rows.fieldnames}: a dataset index has {columns}.")
         try:
-            entries = [Entry(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]
+            entries = [_entry(row) for row in rows]
         except (TypeError, ValueError) as error:
             raise DataError(f"line {rows.line_num} of {path} is not valid: {error}. Run `prepare` again.") from error
     if unknown := {entry.split for entry in entries} - set(SPLITS):
@@ -102,6 +103,10 @@ def read_excluded(index: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(**{**row, "width": int(row["width"]), "height": int(row["height"])})
 
 
 def _excluded_path(index: Path) -> Path:

@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from models.lab import rgb_to_luma, luma_to_lightness, srgb_to_lab
+from models.lab import luma_to_lightness, rgb_to_luma, srgb_to_lab
 from training.data.dataset_index import DataError, Entry, digest, read_pictures
 
 L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, which fits into a byte for sRGB colors
@@ -25,8 +25,8 @@ L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, which fits into a by
 class Pack:
     """Square pictures as Lab bytes, and the indices `(n,)` of their categories in `categories`.
 
-    `pixels` `(m,3,size,size)` is memory-mapped, and `positions` `(n,)` are its rows that belong to this pack: only what a batch uses
-    is read, whatever the number of pictures.
+    `pixels` `(m,3,size,size)` is memory-mapped, and `positions` `(n,)` are its rows that belong to this pack: only what a batch
+    uses is read, whatever the number of pictures.
     """
 
     pixels: np.ndarray
@@ -44,11 +44,13 @@ class Pack:
 
     def row(self, index: int) -> np.ndarray:
         """The Lab bytes `(3,size,size)` of a picture, memory-mapped."""
-        return self.pixels[self.positions[index]]
+        row: np.ndarray = self.pixels[self.positions[index]]
+        return row
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The Lab bytes `(k,3,size,size)` of some pictures, in memory."""
-        return self.pixels[self.positions[indices]]
+        rows: np.ndarray = self.pixels[self.positions[indices]]
+        return rows
 
     def spread(self, count: int) -> "Pack":
         """At most `count` pictures, evenly spread."""
@@ -113,7 +115,7 @@ def _write_pack(entries: list[Entry], size: int, path: Path) -> None:
         pictures = iter(track(read_pictures(entries), description=f"packing at {size} px", total=len(entries)))
         with ThreadPoolExecutor() as pool:
             while chunk := list(islice(pictures, 256)):
-                for (entry, _), lab in zip(chunk, pool.map(lambda item: _checked_lab(*item, size), chunk), strict=True):
+                for (entry, _), lab in zip(chunk, pool.map(lambda item: _checked_lab(item[0], item[1], size), chunk), strict=True):
                     pixels[positions[entry.sha256]] = lab
         pixels.flush()
         temporary.replace(path)

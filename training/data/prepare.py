@@ -48,8 +48,9 @@ class Candidate:
 def prepare(source: Path, split: str = "") -> Prepared:
     """The entries of `source`.
 
-    `source` is a folder with a folder for each category; a folder with `train`, `val` and `test` and the categories in them, or a tar
-    archive of that; or a folder with tar shards and their `manifest.csv`. Without `val`, half of `test` is used for it, by content.
+    `source` is a folder with a folder for each category; a folder with `train`, `val` and `test` and the categories in them, or a
+    tar archive of that; or a folder with tar shards and their `manifest.csv`. Without `val`, half of `test` is used for it, by
+    content.
 
     Every picture is decoded once. Unreadable, tiny (a side under 32 px), gray and duplicated pictures are excluded. The split of a
     picture in a shard is that of its `manifest.csv`; otherwise it is `split`, or derived from the content if that is empty.

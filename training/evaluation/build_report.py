@@ -122,8 +122,9 @@ def _feature_distances(context: EvaluationContext, results: Sequence[ImageResult
     distances, truth = [], Method(name=method.TRUTH)
     for key in FEATURES:
         if key in context.extractor_names and len(results) > 1:
-            methods = results[0].features[key]
-            features = {each: np.array([result.features[key][each] for result in results], dtype=float) for each in methods}
+            features = {
+                each: np.array([result.features[key][each] for result in results], dtype=float) for each in results[0].features[key]
+            }
             values = {each: frechet_distance(own, features[truth]) for each, own in features.items() if each != truth}
             distances.append(_feature_distance(context.extractor_names[key], values))
     if LPIPS in context.extractor_names:

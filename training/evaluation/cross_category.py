@@ -1,4 +1,4 @@
-"""The cross-category table: every category colorized by every expert, which shows the cost of a wrong route (paper 003, figure 9)."""
+"""The cross-category table: every category colorized by every expert shows the cost of wrong routes (paper 003, figure 9)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,9 +26,7 @@ def cross_category_table(categories: Sequence[str], errors: Sequence[Mapping[str
 
 
 @torch.no_grad()
-def cross_runs(
-    experts: Mapping[str, TrainedColorizer], datasets: Datasets, device: torch.device
-) -> dict[str, dict[str, float]]:
+def cross_runs(experts: Mapping[str, TrainedColorizer], datasets: Datasets, device: torch.device) -> dict[str, dict[str, float]]:
     """The table for the runs of a recipe, by category, over ΔE00 of validation pictures at the training size.
 
     Raises:

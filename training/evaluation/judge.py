@@ -1,7 +1,8 @@
 """Semantic scores: a classifier judges whether colorized pictures are recognized (papers 002 and 004, section 2.5.2).
 
-The score of a picture is the probability of its true class. The judge of paper 004 is an ImageNet network, whose probability of a class
-is that of the most probable of its labels; another one is a run of the task `classification` that reads color, as in paper 002.
+The score of a picture is the probability of its true class. The judge of paper 004 is an ImageNet network, whose probability of a
+class is that of the most probable of its labels; another one is a run of the task `classification` that reads color, as in paper
+002.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -65,9 +66,7 @@ def load_judge(spec: str, device: torch.device) -> Judge:
     return _imagenet_judge(network, Path(file), device) if separator else _run_judge(Path(spec), device)
 
 
-def judge_scores(
-    probabilities: Mapping[Method, Probabilities], labels: NDArray[np.int64]
-) -> list[JudgeScores]:
+def judge_scores(probabilities: Mapping[Method, Probabilities], labels: NDArray[np.int64]) -> list[JudgeScores]:
     """The scores of every method, from the judge's probabilities `(n,classes)` and labels `(n,)`. One of the methods is *gray*."""
     score = {method: values[np.arange(len(labels)), labels] for method, values in probabilities.items()}
     correct = {method: (values.argmax(axis=1) == labels).astype(float) for method, values in probabilities.items()}

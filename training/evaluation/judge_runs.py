@@ -38,7 +38,9 @@ def judge_runs(
         CheckpointError: the judge is not a run.
     """
     if judge.predict is None:
-        raise CheckpointError(f"{judge.name} cannot judge runs: give the folder of a run of the task classification that reads color.")
+        raise CheckpointError(
+            f"{judge.name} cannot judge runs: give the folder of a run of the task classification that reads color."
+        )
     labels: list[int] = []
     probabilities: dict[Method, list[np.ndarray]] = {}
     for batch in batches:

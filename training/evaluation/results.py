@@ -1,7 +1,7 @@
 """The results of an evaluation, as `report.json` stores them."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,9 +21,9 @@ class Result(BaseModel):
 class MethodScores(Result):
     """The means of all scores of a method over pictures; `training.metrics.color.scores` defines them.
 
-    `psnr_gain` is PSNR minus that of gray, `delta_e_ratio` ΔE00 over that of gray, `colorfulness_ratio` is over that of the truth. The
-    distance of the colorfulness to that of the truth has two published definitions: `colorfulness_of_means` is the distance of the
-    means, `colorfulness_by_picture` the mean of the distances. `edge_bleeding` is 1 - near / far.
+    `psnr_gain` is PSNR minus that of gray, `delta_e_ratio` ΔE00 over that of gray, `colorfulness_ratio` is over that of the truth.
+    The distance of the colorfulness to that of the truth has two published definitions: `colorfulness_of_means` is the distance of
+    the means, `colorfulness_by_picture` the mean of the distances. `edge_bleeding` is 1 - near / far.
     """
 
     method: Method
@@ -126,8 +126,8 @@ class FeatureDistance(Result):
 class JudgeScores(Result):
     """The probabilities that a judge assigns to the true class of pictures colorized by a method (paper 004, section 2.5.2).
 
-    `best` is the number of pictures on which the method has the highest one; None for methods that do not compete. `accuracy` is the
-    share of correctly classified pictures; the gains are over gray.
+    `best` is the number of pictures on which the method has the highest one; None for methods that do not compete. `accuracy` is
+    the share of correctly classified pictures; the gains are over gray.
     """
 
     method: Method
@@ -157,7 +157,7 @@ class TrainingOverlap(Result):
 
 
 class JudgeResult(Result):
-    """The scores of a judge, and what it was trained on. `known_pictures` of the evaluated ones were among that; None if unknown."""
+    """The scores of a judge, and its training data, which include `known_pictures` of the evaluated ones; None if unknown."""
 
     judge: str
     pictures: int
@@ -231,7 +231,10 @@ class Report(Result):
         return Report.model_validate(_rounded(self.model_dump())).model_dump_json(indent=1) + "\n"
 
 
-def _find(rows: Sequence[Any], method: Method) -> Any:
+Scores = TypeVar("Scores", MethodScores, JudgeScores)
+
+
+def _find(rows: Sequence[Scores], method: Method) -> Scores:
     return next(row for row in rows if row.method == method)
 
 

@@ -1,8 +1,9 @@
 """Data-parallel training: one process, or several that `torchrun` started, with `torch.distributed`.
 
-Every process draws the same batch and takes its own rows, and gradients are averaged before each optimizer step, so that an update is
-that of one process with the whole batch. DistributedDataParallel is not used, because it expects every loss to come from one `forward`,
-while a task may own two networks and call parts of them. What differs from one process: batch norm only sees its own rows.
+Every process draws the same batch and takes its own rows, and gradients are averaged before each optimizer step, so that an update
+is that of one process with the whole batch. DistributedDataParallel is not used, because it expects every loss to come from one
+`forward`, while a task may own two networks and call parts of them. What differs from one process: batch norm only sees its own
+rows.
 """
 
 import os
@@ -45,7 +46,7 @@ class ProcessGroup:
             return
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         mean = self._mean(torch.cat([gradient.reshape(-1) for gradient in gradients]))
-        for gradient, part in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(mean, [gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(part.view(gradient.shape))
 
     def average(self, values: dict[str, float]) -> dict[str, float]:

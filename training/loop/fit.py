@@ -20,8 +20,8 @@ def fit(
 
     `folder` gets `last.safetensors` (to resume from), `best.safetensors` (the highest validation `score`, or the last one if the
     schedule says so), `metrics.jsonl` (with the mean losses since the row before), TensorBoard events, a sample grid for every
-    validation, and the snapshots of the schedule. A run that was interrupted continues at its last checkpoint and, on a CPU, ends with
-    the same bits as one that was not.
+    validation, and the snapshots of the schedule. A run that was interrupted continues at its last checkpoint and, on a CPU, ends
+    with the same bits as one that was not.
 
     Args:
         task: to be trained.

@@ -37,9 +37,7 @@ class RunRecorder:
         group: of processes.
     """
 
-    def __init__(
-        self, folder: Path, task: TrainingTask, schedule: Schedule, origin: dict[str, Any], group: ProcessGroup
-    ) -> None:
+    def __init__(self, folder: Path, task: TrainingTask, schedule: Schedule, origin: dict[str, Any], group: ProcessGroup) -> None:
         self.folder, self.task, self.schedule, self.origin, self.group = folder, task, schedule, origin, group
         self.best: dict[str, Any] = {}
         self._losses: dict[str, list[float]] = {}

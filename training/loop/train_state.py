@@ -26,7 +26,7 @@ class TrainState:
         self.network = network.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = None
         if averaged and schedule.ema_decay:
-            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay), use_buffers=True)
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
         self.schedule, self.group = schedule, group
         self.optimizer = _optimizer(schedule, [p for p in network.parameters() if p.requires_grad])
         self.autocast = torch.autocast(group.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16")

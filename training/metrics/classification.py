@@ -24,7 +24,7 @@ class ClassificationMetrics:
         self._labels.append(labels.cpu())
 
     def compute(self) -> dict[str, Any]:
-        """`val_class_loss`, `top1`, `top3`, `confusion` (rows are the truth), and `top3_error` by category (paper 003's table I)."""
+        """`val_class_loss`, `top1`, `top3`, `confusion` (rows are the truth), `top3_error` by category (paper 003, table I)."""
         logits, labels = torch.cat(self._logits), torch.cat(self._labels)
         counts = confusion_matrix(labels, logits.argmax(dim=1), labels=range(len(self.categories)))
         top3 = {
@@ -45,7 +45,8 @@ def error_types(categories: Sequence[str], counts: Sequence[Sequence[int]]) -> d
     """The errors of type 1 and type 2 of each class, of a confusion matrix whose rows are the truth; paper 004, section 2.1.
 
     With the paper's hypothesis "it is of this class", type 1 is the share of its pictures that are assigned to another class, and
-    type 2 the share of all other pictures that are assigned to it (the paper divides by those of the one class that has such errors).
+    type 2 the share of all other pictures that are assigned to it (the paper divides by those of the one class that has such
+    errors).
     """
     matrix = np.asarray(counts)
     own, correct, assigned, total = matrix.sum(axis=1), np.diag(matrix), matrix.sum(axis=0), matrix.sum()

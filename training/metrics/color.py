@@ -32,7 +32,8 @@ def colorfulness(picture: Tensor) -> Tensor:
     """Hasler and Suesstrunk 2003: 0 is gray, about 15 slightly colorful, 45 quite colorful, 80 extremely colorful."""
     red, green, blue = (picture * 255).unbind(1)
     opponents = torch.stack((red - green, (red + green) / 2 - blue), dim=1).flatten(2)
-    return opponents.std(dim=2, correction=0).norm(dim=1) + 0.3 * opponents.mean(dim=2).norm(dim=1)
+    value: Tensor = opponents.std(dim=2, correction=0).norm(dim=1) + 0.3 * opponents.mean(dim=2).norm(dim=1)
+    return value
 
 
 def gray(picture: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ def lab(picture: np.ndarray) -> Floats:
     """CIELAB `(h,w,3)` of RGB bytes, by scikit-image."""
     from skimage.color import rgb2lab
 
-    return rgb2lab(picture).astype(np.float32)
+    return np.asarray(rgb2lab(picture), dtype=np.float32)
 
 
 def delta_e00(picture: Floats, truth: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Distributions of colors: histograms over the ab plane and over chroma, and the divergence between them; paper 000, section 4.2.
 
-The paper explains the colors that its networks predict by those of its data ("mostly brown, gray and some green"). Here the ab plane is
-divided into cells of 10 units, and two distributions over them are compared by the Jensen-Shannon divergence (Lin 1991) in bits: 0 for
-equal ones, 1 for distributions that share no cell.
+The paper explains the colors that its networks predict by those of its data ("mostly brown, gray and some green"). Here the ab
+plane is divided into cells of 10 units, and two distributions over them are compared by the Jensen-Shannon divergence (Lin 1991) in
+bits: 0 for equal ones, 1 for distributions that share no cell.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +57,7 @@ def divergence(counts: Counts, others: Counts) -> float:
     return float(jensenshannon(counts, others, base=2) ** 2)
 
 
-def compare_distributions(
-    categories: Sequence[str], predicted: Sequence[Counts], true: Sequence[Counts]
-) -> ColorDistribution:
+def compare_distributions(categories: Sequence[str], predicted: Sequence[Counts], true: Sequence[Counts]) -> ColorDistribution:
     """The distribution of predicted colors against the true ones; `categories` and counts `(k,)` are those of the same pictures.
 
     All pictures have the same weight.

@@ -1,8 +1,8 @@
 """The Fréchet distance between colorized and true pictures, as FID, over the features of any network.
 
-Distances over different features are not comparable, so the report names the features. Published FIDs use an Inception network of 2015,
-which torch-fidelity loads; where its weights are not available there is the trunk of the embedded bundle. That trunk reads lightness and
-would not see colors, so it reads the R, G and B planes as three gray pictures.
+Distances over different features are not comparable, so the report names the features. Published FIDs use an Inception network of
+2015, which torch-fidelity loads; where its weights are not available there is the trunk of the embedded bundle. That trunk reads
+lightness and would not see colors, so it reads the R, G and B planes as three gray pictures.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """LPIPS and FID features by maintained packages, if these and their weights are installed; nothing is downloaded.
 
-`pip install "chromaroute[perceptual]"` installs the packages. The weights are expected where PyTorch stores its downloads (`TORCH_HOME`):
-AlexNet of torchvision for LPIPS, the Inception of 2015 of torch-fidelity for FID.
+`pip install "chromaroute[perceptual]"` installs the packages. The weights are expected where PyTorch stores its downloads
+(`TORCH_HOME`): AlexNet of torchvision for LPIPS, the Inception of 2015 of torch-fidelity for FID.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,8 @@
 """Classifiers for training: known backbones with the top removed, and batch norm, dropout and one dense layer in its place.
 
-Paper 003, section IV.B, with VGG-19, ResNet-50 and Inception; in addition the branches of papers 000 and 002, the trunk of the embedded
-bundle, and a small VGG for 32 px. Without pretrained weights the VGGs have batch norm, because otherwise they hardly learn.
+Paper 003, section IV.B, with VGG-19, ResNet-50 and Inception; in addition the branches of papers 000 and 002, the trunk of the
+embedded bundle, and a small VGG for 32 px. Without pretrained weights the VGGs have batch norm, because otherwise they hardly
+learn.
 """
 
 from collections.abc import Callable
@@ -141,7 +142,9 @@ def build_classifier(options: ClassificationOptions, classes: int, pretrained: b
 
 def _check(options: ClassificationOptions) -> None:
     if options.frozen and not options.weights:
-        raise RecipeError("task.frozen is true and task.weights is empty: set task.weights, or train the backbone: task.frozen=false.")
+        raise RecipeError(
+            "task.frozen is true and task.weights is empty: set task.weights, or train the backbone: task.frozen=false."
+        )
     if options.input == "color" and options.backbone in OWN_WEIGHTS:
         raise RecipeError(f"task.input is 'color', and the backbone {options.backbone} reads gray: give 'gray'.")
     if options.weights and options.weights not in OWN_WEIGHTS.get(options.backbone, (options.weights,)):

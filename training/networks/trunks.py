@@ -45,7 +45,7 @@ def trunk_weights(network: str, weights: str) -> dict[str, Tensor]:
 
 def everyday_trunk() -> dict[str, Tensor]:
     """The tensors of the embedded bundle's trunk."""
-    manifest, _ = read_index(EVERYDAY)
+    manifest, _ = read_manifest(EVERYDAY)
     for name, card in manifest.trunks.items():
         if card.arguments == {"network": "compact"}:
             return read_weights(EVERYDAY / card.file, card, f"trunk {name}")

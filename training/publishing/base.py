@@ -22,7 +22,7 @@ from training.runs.trained import BASE, TrainedColorizer
 
 @dataclass(frozen=True)
 class Base:
-    """A joint run. `digest` is that of its checkpoint, or of the manifest of the embedded bundle; *general* is the last category."""
+    """A joint run; `digest` is that of its checkpoint or of the embedded bundle's manifest, *general* is the last category."""
 
     name: str
     digest: str

@@ -1,4 +1,6 @@
-"""Selects the expert of each category: the general expert, the general expert with another readout, or one of its own if it is better."""
+"""Selects the expert of each category: the general expert, the general expert with another readout, or one of its own if it is
+better.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -69,7 +71,7 @@ class ExpertSelector:
         selected = {name: found for name in own if (found := self._select(name, general, general_readout)) is not None}
         if missing := sorted(set(categories) - set(expert_of) - set(selected)):
             raise BundleError(
-                f"there is no expert for {', '.join(missing)}: set `experts` in the recipe to runs for them, or `general` for the rest."
+                f"there is no expert for {', '.join(missing)}: set `experts` in the recipe to their runs, or `general`."
             )
         for category, (candidate, readout) in selected.items():
             if general is None or (candidate.file, readout) != (GENERAL, general_readout):
@@ -83,9 +85,7 @@ class ExpertSelector:
             return self._candidate(GENERAL, self._load(self.recipe.general), self.val)
         return self._candidate(GENERAL, self.base.general(self.recipe.working_size), self.val) if self.base is not None else None
 
-    def _select(
-        self, category: str, general: ExpertCandidate | None, general_readout: int
-    ) -> tuple[ExpertCandidate, int] | None:
+    def _select(self, category: str, general: ExpertCandidate | None, general_readout: int) -> tuple[ExpertCandidate, int] | None:
         """The candidate for a category and the index of its readout; None for no candidate."""
         pictures, reference = self.datasets.of_category(self.val, category), None
         candidates: dict[str, ExpertCandidate] = {}
@@ -129,12 +129,14 @@ class ExpertSelector:
         if general is not None:
             rest = torch.tensor([self.datasets.categories[label] not in selected for label in self.val.labels])
             parts.append((general.scores.of_pictures(rest), general_readout))
-        share = sum(scores.colorfulness[readout].sum() for scores, readout in parts) / sum(scores.truth.sum() for scores, _ in parts)
+        share = sum(scores.colorfulness[readout].sum() for scores, readout in parts) / sum(
+            scores.truth.sum() for scores, _ in parts
+        )
         self.console.print(f"{count} experts, with {share:.2f} of the colorfulness of the truth")
 
     def _load(self, name: str) -> TrainedColorizer:
         """The colorizer of a run; one that was fine-tuned must have been fine-tuned from this base."""
-        trained = load_colorizer(self.runs / name, self.device, self.base and self.base.trunk)
+        trained = load_colorizer(self.runs / name, self.device, None if self.base is None else self.base.trunk)
         if trained.trunk == BASE and self.base is not None and trained.meta["origin"].get("base") != self.base.digest:
             raise CheckpointError(
                 f"{self.runs / name} was fine-tuned from another {self.base.name}: train it again with --restart."

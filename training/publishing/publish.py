@@ -30,7 +30,9 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} has files and is not a bundle: choose a new or an empty folder with --out.")
     if not recipe.base and not isinstance(recipe.router, ImageNetRouter):
-        raise RecipeError("the recipe has no base, whose head would be the router: set `base` to a joint run, or the router imagenet.")
+        raise RecipeError(
+            "the recipe has no base, whose head would be the router: set `base` to a joint run, or the router imagenet."
+        )
     datasets, place = Datasets(recipe.data, index), single_process(device).device
     base = load_base(runs, recipe.base, datasets.categories, place) if recipe.base else None
     cards = CardBuilder(recipe.license, base, recipe.working_size)

@@ -1,8 +1,8 @@
 """Selects the expert and the readout of a category by their scores.
 
-Error and colorfulness compete, and colorfulness costs little error in one category (a beach) and much in another (a dress). So it has one
-price everywhere: any other division that is as colorful has a larger error. And a category keeps a part of its gain over the general
-expert, because routing is there to reduce errors and not only to be vivid.
+Error and colorfulness compete, and colorfulness costs little error in one category (a beach) and much in another (a dress). So it
+has one price everywhere: any other division that is as colorful has a larger error. And a category keeps a part of its gain over
+the general expert, because routing is there to reduce errors and not only to be vivid.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,9 @@ def select_readout(candidates: Mapping[str, ReadoutScores], reference: float | N
 
 
 def beats(errors: Tensor, reference: Tensor, margin: float = 1.0) -> bool:
-    """Whether errors `(n,)` are lower than reference errors on the same pictures, by `margin` standard errors of the mean difference."""
+    """Whether errors `(n,)` are lower than reference errors on the same pictures, by `margin` standard errors of the mean
+    difference.
+    """
     gain = reference - errors
     if len(gain) < 2:
         return False

@@ -42,7 +42,9 @@ def confidence(router: RouterResult) -> bytes:
     left.set(title=f"reliability; calibration error {router.calibration_error:.1%}", xlabel="confidence", ylabel="accuracy")
     points = router.coverage_accuracy
     thresholds = [point.threshold for point in points]
-    right.plot(thresholds, [point.coverage for point in points], color=ORANGE, linestyle="--", label="coverage: share that is accepted")
+    right.plot(
+        thresholds, [point.coverage for point in points], color=ORANGE, linestyle="--", label="coverage: share that is accepted"
+    )
     right.plot(thresholds, [point.accuracy for point in points], color=BLUE, label="accuracy of the accepted ones")
     right.axvline(router.threshold, color="black", linewidth=0.8, label=f"threshold of the bundle, {router.threshold:.2f}")
     right.set(title="coverage and accuracy", xlabel="threshold")
@@ -132,4 +134,3 @@ def chroma(true: Sequence[float], predicted: Mapping[str, Sequence[float]], step
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure_bytes(figure)
-

@@ -1,11 +1,10 @@
 """Renders a report: Markdown and HTML from one Jinja2 template, with charts; and tables for the terminal."""
 
 import base64
-import io
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from importlib.metadata import version
@@ -14,7 +13,6 @@ from pathlib import Path
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from PIL import Image
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +20,7 @@ from rich.table import Table
 from models.atomic_files import replace_folder
 from training.data.dataset_index import DataError
 from training.evaluation.method import ROUTED, TITLES
-from training.evaluation.results import Report, Sample
+from training.evaluation.results import Report
 from training.metrics.bootstrap import SAMPLES
 from training.metrics.distribution import CHROMA_STEP
 from training.report import charts, formatting
@@ -30,7 +28,8 @@ from training.report.formatting import interval, number
 from training.report.sections import template_values
 
 RESULTS = "report.json"
-FILES = {"report.html", "report.md", RESULTS, "pictures.csv", "plots"}
+PICTURES = "pictures.csv"
+FILES = {"report.html", "report.md", RESULTS, PICTURES, "plots"}
 
 
 def check_folder(folder: Path) -> None:
@@ -42,14 +41,12 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_report(
-    report: Report, strips: Sequence[tuple[str, str, Image.Image]], folder: Path, pictures_csv: str | None = None
-) -> None:
+def write_report(report: Report, strips: Mapping[str, bytes], folder: Path, pictures_csv: str | None = None) -> None:
     """Write `report.html`, which needs no other file, `report.md` with its `plots`, `report.json` and `pictures.csv`, atomically.
 
     Args:
         report: the results.
-        strips: name, caption and picture of each sample.
+        strips: a JPEG for each of its samples, by name.
         folder: of the report, which is replaced.
         pictures_csv: the scores of all pictures; None to write none.
 
@@ -57,13 +54,26 @@ def write_report(
         DataError: the folder contains other files.
     """
     check_folder(folder)
-    report = report.model_copy(update={"samples": [Sample(name=name, caption=caption) for name, caption, _ in strips]})
-    markdown, plots = render_markdown(report), {**render_charts(report), **_encode_strips(strips)}
+    markdown = render_markdown(report)
+    plots = {**render_charts(report), **{_strip_path(name): content for name, content in strips.items()}}
     texts = {"report.md": markdown, "report.html": render_html(report.bundle, markdown, plots), RESULTS: report.to_json()}
     if pictures_csv is not None:
-        texts["pictures.csv"] = pictures_csv
+        texts[PICTURES] = pictures_csv
     files = {name: text.encode() for name, text in texts.items()}
     replace_folder(folder, {**files, **plots}, check=lambda _: None)
+
+
+def render_again(folder: Path) -> None:
+    """Write the report in `folder` again from its results; its samples and the scores of its pictures are kept.
+
+    Raises:
+        DataError: the folder contains no report, or other files.
+        OSError: a sample is missing.
+    """
+    report = read_report(folder / RESULTS)
+    strips = {sample.name: (folder / _strip_path(sample.name)).read_bytes() for sample in report.samples}
+    pictures = folder / PICTURES
+    write_report(report, strips, folder, pictures.read_text() if pictures.is_file() else None)
 
 
 def read_report(path: Path) -> Report:
@@ -127,7 +137,9 @@ def made_with(command: str, device: str) -> dict[str, str]:
     return {
         "command": command,
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
-        "hardware": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} cores of {platform.machine()}",
+        "hardware": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"{os.cpu_count()} cores of {platform.machine()}",
         "intervals": f"95%, percentiles of {SAMPLES:,} bootstrap samples of the pictures, seed 0, the same samples for all methods",
         "ab of another picture": "of a random permutation of these pictures, seed 0",
         "ΔE00": "scikit-image, compared in a test with the 34 pairs of Sharma, Wu and Dalal 2005",
@@ -139,8 +151,8 @@ def print_report(report: Report, console: Console) -> None:
     table = Table("method", "PSNR minus gray's, dB", "ΔE00", "ΔE00 / gray's", "colorfulness / truth's")
     for scores in report.methods:
         table.add_row(
-            scores.method.title, interval(scores.psnr_gain, "+.2f"), interval(scores.delta_e), interval(scores.delta_e_ratio, ".3f"),
-            interval(scores.colorfulness_ratio),
+            scores.method.title, interval(scores.psnr_gain, "+.2f"), interval(scores.delta_e),
+            interval(scores.delta_e_ratio, ".3f"), interval(scores.colorfulness_ratio),
         )  # fmt: skip
     console.print(f"{report.bundle} on {report.pictures} pictures")
     console.print(table)
@@ -158,15 +170,12 @@ def readme_table(report: Report) -> str:
     for name in ("gray", "general", "routed", "oracle"):
         scores = report.scores(name)
         values = (scores.psnr_gain, scores.colorfulness_ratio, scores.delta_e, scores.delta_e_ratio)
-        rows.append([TITLES[name], *(number(each.value, form) for each, form in zip(values, ("+.2f", ".2f", ".2f", ".3f"), strict=True))])
+        rows.append(
+            [TITLES[name], *(number(each.value, form) for each, form in zip(values, ("+.2f", ".2f", ".2f", ".3f"), strict=True))]
+        )
     columns = [f"{report.pictures:,} photographs", "PSNR minus gray's, dB", "colorfulness / truth's", "ΔE00", "ΔE00 / gray's"]
     return formatting.table(columns, rows, (TITLES["routed"],))
 
 
-def _encode_strips(strips: Sequence[tuple[str, str, Image.Image]]) -> dict[str, bytes]:
-    files = {}
-    for name, _, image in strips:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=92)
-        files[f"plots/sample-{name}.jpeg"] = buffer.getvalue()
-    return files
+def _strip_path(name: str) -> str:
+    return f"plots/sample-{name}.jpeg"

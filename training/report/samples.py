@@ -1,5 +1,6 @@
 """Sample pictures of a report: photographs that packages ship, or a folder of one's own."""
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from models.options import RouteOptions
 from training.data.dataset_index import DataError
 from training.data.packs import decode_rgb
 from training.evaluation.image_result import merge_rgb
+from training.evaluation.results import Sample
 
 HEIGHT = 200  # pixels
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
@@ -44,8 +46,8 @@ def folder_samples(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield path.stem, decode_rgb(path.read_bytes())
 
 
-def sample_strips(ensemble: Ensemble, samples: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, str, Image.Image]]:
-    """For each sample its name, a caption with its route, and a strip: gray, routed, by the general expert alone, and true."""
+def sample_strips(ensemble: Ensemble, samples: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[Sample, bytes]]:
+    """For each sample its route, and a strip as JPEG: gray, routed, by the general expert alone, and true."""
     for name, rgb in samples:
         image = Image.fromarray(rgb)
         truth = image.resize((max(1, round(HEIGHT * image.width / image.height)), HEIGHT))
@@ -57,4 +59,6 @@ def sample_strips(ensemble: Ensemble, samples: Iterable[tuple[str, np.ndarray]])
         for index, view in enumerate((truth.convert("L").convert("RGB"), *colorized, truth)):
             strip.paste(view, (index * (truth.width + 4), 0))
         route = f"{decision.category}, {decision.confidence:.0%} ({REASONS[decision.reason]})"
-        yield name, f"{name}: {route}; expert {decision.experts[0].name}", strip
+        buffer = io.BytesIO()
+        strip.save(buffer, "JPEG", quality=92)
+        yield Sample(name=name, caption=f"{name}: {route}; expert {decision.experts[0].name}"), buffer.getvalue()

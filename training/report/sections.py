@@ -73,9 +73,9 @@ def _categories(report: Report) -> str:
     for category in report.categories:
         routed = category.scores(ROUTED)
         rows.append([
-            category.name, str(category.pictures), number(routed.delta_e_ratio.value, ".3f"), difference(category.routed_minus_gray),
-            difference(category.routed_minus_general), difference(category.routed_minus_oracle), difference(routed.psnr_gain),
-            number(routed.colorfulness_ratio.value),
+            category.name, str(category.pictures), number(routed.delta_e_ratio.value, ".3f"),
+            difference(category.routed_minus_gray), difference(category.routed_minus_general),
+            difference(category.routed_minus_oracle), difference(routed.psnr_gain), number(routed.colorfulness_ratio.value),
         ])  # fmt: skip
     columns = ["category", "pictures", "ΔE00 / gray's", "ΔE00 minus gray's", "minus general's", "minus oracle's",
                "PSNR minus gray's", "colorfulness / truth's"]  # fmt: skip
@@ -114,7 +114,13 @@ def _router_errors(router: RouterResult) -> str:
         if own or type2:
             values = (own.top1, own.top3, type1) if own else (None, None, None)
             rows.append([name, *(number(value, ".1%") for value in (*values, type2 if len(router.errors) > 1 else None))])
-    columns = ["category", "top-1 error", "top-3 error", "type 1: own pictures routed elsewhere", "type 2: other pictures routed here"]
+    columns = [
+        "category",
+        "top-1 error",
+        "top-3 error",
+        "type 1: own pictures routed elsewhere",
+        "type 2: other pictures routed here",
+    ]
     return table(columns, rows)
 
 
@@ -171,4 +177,3 @@ def _distributions(report: Report) -> str:
     rows = [[name, *(f"{row.by_category[name]:.3f}" for row in report.distributions)] for name in names]
     rows.append(["all", *(f"{row.divergence:.3f}" for row in report.distributions)])
     return table(["category", *(row.method.title for row in report.distributions)], rows, ("all",))
-

@@ -24,8 +24,8 @@ class PlotError(ChromarouteError):
 def plot_run(folder: Path) -> list[Path]:
     """Plot the metrics of a run; returns the files.
 
-    `curves.png`: all losses and scores over steps, for training and validation. `confusion.png`: of the best validation, with rows for
-    the truth. `progress.png`: the same pictures colorized at up to eight stages (paper 003, figure 6).
+    `curves.png`: all losses and scores over steps, for training and validation. `confusion.png`: of the best validation, with rows
+    for the truth. `progress.png`: the same pictures colorized at up to eight stages (paper 003, figure 6).
 
     Raises:
         PlotError: the folder has no metrics.

@@ -1,4 +1,4 @@
-"""Trains the runs of a recipe: one, or one for each category, in sequence or in parallel. A failed category does not stop others."""
+"""Trains the runs of a recipe: one, or one for each category, in sequence or in parallel. A failure does not stop the others."""
 
 import json
 import os
@@ -41,9 +41,9 @@ def train_recipe(
 ) -> Iterator[Outcome]:
     """Train the runs of a recipe; yields each when it has ended.
 
-    With `per_category` there is a run `NAME/CATEGORY` for every category, otherwise one run `NAME`. Finished runs are not trained again,
-    and interrupted ones are resumed; with `restart`, existing runs are moved aside and started again. Of several categories, a failed
-    one yields an outcome with a problem, and the others are trained all the same.
+    With `per_category` there is a run `NAME/CATEGORY` for every category, otherwise one run `NAME`. Finished runs are not trained
+    again, and interrupted ones are resumed; with `restart`, existing runs are moved aside and started again. Of several categories,
+    a failed one yields an outcome with a problem, and the others are trained all the same.
 
     Raises:
         RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
@@ -68,7 +68,8 @@ def train_recipe(
 
 
 def train_in_parallel(command: list[str], recipe: Recipe, index: Path, console: Console, count: int) -> Iterator[Outcome]:
-    """As `train_recipe` with `per_category`, with `count` categories at a time, each in its own process with its share of the cores.
+    """As `train_recipe` with `per_category`, with `count` categories at a time, each in its own process with its share of the
+    cores.
 
     Args:
         command: the arguments of `chromaroute-train` that train the recipe.
@@ -124,7 +125,9 @@ def recipe_categories(recipe: Recipe, datasets: Datasets) -> tuple[str, ...]:
     categories = recipe.categories or datasets.categories[:-1]
     if not categories:
         sets = ", ".join(sorted({entry.set for entry in datasets.entries}))
-        raise DataError(f"{datasets.index} has no training pictures in the sets {', '.join(datasets.data.sets)}; its sets are {sets}.")
+        raise DataError(
+            f"{datasets.index} has no training pictures in the sets {', '.join(datasets.data.sets)}; its sets are {sets}."
+        )
     if unknown := sorted(set(categories) - set(datasets.categories)):
         raise RecipeError(
             f"the categories {unknown} of the recipe are not in the data: give some of {', '.join(datasets.categories)}."

@@ -24,9 +24,9 @@ BASE = "base"  # the trunk of an expert that was fine-tuned on the trunk of anot
 class TrainedColorizer:
     """A colorizer with the contents of its card.
 
-    `tensors` are its own, without those of a trunk. `size` is the side in pixels at which it was validated. `trunk` is `BASE` for an
-    expert that was fine-tuned on the trunk of another run, otherwise the name of the frozen trunk, or None. `meta` are the values of its
-    checkpoint.
+    `tensors` are its own, without those of a trunk. `size` is the side in pixels at which it was validated. `trunk` is `BASE` for
+    an expert that was fine-tuned on the trunk of another run, otherwise the name of the frozen trunk, or None. `meta` are the
+    values of its checkpoint.
     """
 
     network: Colorizer

@@ -1,32 +1,35 @@
-"""Counting a survey: paper 004's tables 1 and 2, also by class, and fooling rates; a person's votes belong together."""
+"""Counts the votes of a survey: tables 1 and 2 of paper 004, also by category, and fooling rates."""
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median, stdev
-from typing import Any
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from training.data.dataset_index import DataError
-from training.evaluation.evaluate import plain
-from training.metrics.bootstrap import Bootstrap
-from training.survey.build import TRUTH
+from training.metrics.bootstrap import Bootstrap, Estimate
+from training.survey.build import TRUTH, KeyEntry, SurveyKey
+from training.survey.results import CandidateVotes, FoolingRate, NaturalTally, NaturalVotes, RealTally, RealVotes, Tally
 
 ANSWERS = ("real", "colorized")
 COLUMNS = ("voter", "question", "shown", "choice", "at")
 
+Questions = Mapping[str, KeyEntry]
+Count = TypeVar("Count")
+
 
 @dataclass(frozen=True)
 class Vote:
-    """An answer, with what the key says of it.
+    """An answer, together with what the key says about it.
 
-    `chosen` is a candidate, or `real` or `colorized` of the one that was `seen`; `position` is the chosen one's place, from 0.
+    `chosen` is a candidate, or *real* or *colorized* for the candidate that was `seen`; `position` is that of the chosen picture,
+    from 0.
     """
 
     voter: str
@@ -38,109 +41,108 @@ class Vote:
     position: int
 
 
-def tally(key: Path, votes: Path) -> dict[str, Any]:
-    """Everything that was voted, as plain values; intervals are `[value, low, high]`.
-
-    `natural`: for all categories and each, the questions that were voted on, the votes by the place of what was chosen, and by
-    candidate: votes, their share with its interval, wins and losses (questions in which it has the most and the fewest votes; those
-    that are level count for all of them), mean and SD of its percentages over questions. `real`: by candidate and for the truth,
-    how often it was called real. `left_out`: votes that do not belong to the key, by reason; `not_voted_on`: questions without a
-    vote. Votes of people who did not finish count.
+def tally(key: Path, votes: Path) -> Tally:
+    """Count the votes in an SQLite file. Votes of people who did not finish count; those of one person are resampled together.
 
     Raises:
         DataError: key or votes cannot be read.
     """
-    sealed = _key(key)
-    questions = sealed["questions"]
-    rows = _rows(votes)
-    counted, left_out = _understood(rows, questions)
-    people = Counter(vote.voter for vote in counted)
-    categories = sorted({question["category"] for question in questions.values()})
-    found: dict[str, Any] = {
-        "survey": sealed["survey"],
-        "bundles": sealed["bundles"],
-        "people": len(people),
-        "finished": sum(count == len(questions) for count in people.values()),
-        "questions": len(questions),
-        "painted_alike": len(sealed["painted_alike"]),
-        "not_voted_on": len(set(questions) - {vote.question for vote in counted}),
-        "votes": len(counted),
-        "minutes": _minutes(rows, len(questions)),
-        "left_out": dict(left_out),
-    }
-    for kind, count in (("natural", _natural), ("real", _real)):
-        asked = {name: tuple(each["pictures"].values()) for name, each in questions.items() if each["kind"] == kind}
-        own = [vote for vote in counted if vote.kind == kind]
-        by_category = {}
-        for name in categories:
-            there = {question: shown for question, shown in asked.items() if questions[question]["category"] == name}
-            by_category[name] = count([vote for vote in own if vote.category == name], there)
-        found[kind] = {"all": count(own, asked), "by_category": {name: each for name, each in by_category.items() if each}}
-    return found
+    secret = SurveyKey.read(key)
+    questions = secret.questions
+    rows = _read_rows(votes)
+    counted, left_out = _decode(rows, questions)
+    per_person = Counter(vote.voter for vote in counted)
+    natural, natural_by_category = _by_category("natural", count_natural, counted, questions)
+    real, real_by_category = _by_category("real", count_real, counted, questions)
+    return Tally(
+        survey=secret.survey,
+        bundles=secret.bundles,
+        people=len(per_person),
+        finished=sum(count == len(questions) for count in per_person.values()),
+        questions=len(questions),
+        not_voted_on=len(set(questions) - {vote.question for vote in counted}),
+        colorized_alike=len(secret.colorized_alike),
+        votes=len(counted),
+        minutes=_median_minutes(rows, len(questions)),
+        left_out=dict(left_out),
+        natural=NaturalTally(all=natural, by_category=natural_by_category),
+        real=RealTally(all=real, by_category=real_by_category),
+    )
 
 
-def _natural(votes: Sequence[Vote], asked: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    candidates = sorted({name for shown in asked.values() for name in shown})
+def count_natural(votes: Sequence[Vote], questions: Questions) -> NaturalVotes | None:
+    """The votes on questions for the most natural picture; None without votes."""
     if not votes:
-        return {}
-    people = _numbered(vote.voter for vote in votes)
+        return None
     by_question: dict[str, Counter[str]] = {}
     for vote in votes:
-        by_question.setdefault(vote.question, Counter(dict.fromkeys(asked[vote.question], 0)))[vote.chosen] += 1
-    shares = {name: [100 * each[name] / each.total() for each in by_question.values() if name in each] for name in candidates}
+        candidates = questions[vote.question].pictures.values()
+        by_question.setdefault(vote.question, Counter(dict.fromkeys(candidates, 0)))[vote.chosen] += 1
     positions = Counter(vote.position for vote in votes)
-    return {
-        "questions": len(by_question),
-        "by_position": [positions[place] for place in range(max(positions) + 1)],
-        "candidates": {
-            name: {
-                "votes": sum(vote.chosen == name for vote in votes),
-                "share": _share([vote.chosen == name for vote in votes], people),
-                "wins": sum(each[name] == max(each.values()) for each in by_question.values() if name in each),
-                "losses": sum(each[name] == min(each.values()) for each in by_question.values() if name in each),
-                "mean": round(sum(shares[name]) / len(shares[name]), 3) if shares[name] else None,
-                "sd": round(stdev(shares[name]), 3) if len(shares[name]) > 1 else None,
-            }
-            for name in candidates
-        },
-    }
+    names = sorted({name for question in questions.values() for name in question.pictures.values()})
+    return NaturalVotes(
+        questions=len(by_question),
+        by_position=[positions[index] for index in range(max(positions) + 1)],
+        candidates={name: _candidate(name, votes, by_question.values()) for name in names},
+    )
 
 
-def _real(votes: Sequence[Vote], asked: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def count_real(votes: Sequence[Vote], questions: Questions) -> RealVotes | None:
+    """The votes on questions whether a picture is real; None without votes."""
     if not votes:
-        return {}
-    found = {}
-    for name in sorted({name for shown in asked.values() for name in shown}, key=lambda name: (name == TRUTH, name)):
+        return None
+    names = {name for question in questions.values() for name in question.pictures.values()}
+    candidates = {}
+    for name in sorted(names, key=lambda name: (name == TRUTH, name)):
         own = [vote for vote in votes if vote.seen == name]
-        called = _share([vote.chosen == "real" for vote in own], _numbered(vote.voter for vote in own)) if own else None
-        found[name] = {"votes": len(own), "called_real": called}
-    return {"questions": len({vote.question for vote in votes}), "candidates": found}
+        candidates[name] = FoolingRate(
+            votes=len(own), called_real=_share([vote.chosen == "real" for vote in own], own) if own else None
+        )
+    return RealVotes(questions=len({vote.question for vote in votes}), candidates=candidates)
 
 
-def _share(flags: Sequence[bool], people: Sequence[int]) -> list[float]:
-    """A share of votes and its interval, over people, whose votes belong together."""
-    return list(plain(Bootstrap(len(flags), np.array(people)).share(np.array(flags))))
+def _by_category(
+    kind: Literal["natural", "real"],
+    count: Callable[[Sequence[Vote], Questions], Count | None],
+    votes: Sequence[Vote],
+    questions: Questions,
+) -> tuple[Count | None, dict[str, Count]]:
+    """The counts of one kind of question, over all and by category."""
+    asked = {id_: question for id_, question in questions.items() if question.kind == kind}
+    own = [vote for vote in votes if vote.kind == kind]
+    by_category = {}
+    for name in sorted({question.category for question in asked.values()}):
+        in_category = {id_: question for id_, question in asked.items() if question.category == name}
+        counts = count([vote for vote in own if vote.category == name], in_category)
+        if counts is not None:
+            by_category[name] = counts
+    return count(own, asked), by_category
 
 
-def _numbered(names: Iterable[str]) -> list[int]:
-    """Each name as a whole number."""
-    known: dict[str, int] = {}
-    return [known.setdefault(name, len(known)) for name in names]
+def _candidate(name: str, votes: Sequence[Vote], by_question: Iterable[Counter[str]]) -> CandidateVotes:
+    shown = [counts for counts in by_question if name in counts]
+    percentages = [100 * counts[name] / counts.total() for counts in shown]
+    return CandidateVotes(
+        votes=sum(vote.chosen == name for vote in votes),
+        share=_share([vote.chosen == name for vote in votes], votes),
+        wins=sum(counts[name] == max(counts.values()) for counts in shown),
+        losses=sum(counts[name] == min(counts.values()) for counts in shown),
+        mean=round(sum(percentages) / len(percentages), 3) if percentages else None,
+        sd=round(stdev(percentages), 3) if len(percentages) > 1 else None,
+    )
 
 
-def _key(path: Path) -> dict[str, Any]:
-    try:
-        sealed = json.loads(path.read_bytes())
-        _ = sealed["survey"], sealed["bundles"], sealed["questions"], sealed["painted_alike"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no key of a survey ({error!r}): `survey build` wrote it beside the survey's folder.") from error
-    return dict(sealed)
+def _share(flags: Sequence[bool], votes: Sequence[Vote]) -> Estimate:
+    """The share of votes with a flag, with an interval over people."""
+    people = np.unique([vote.voter for vote in votes], return_inverse=True)[1]
+    share = Bootstrap(len(flags), people).share(np.array(flags))
+    return Estimate(*(None if value is None else round(value, 5) for value in share))
 
 
-def _rows(path: Path) -> list[tuple[str, ...]]:
+def _read_rows(path: Path) -> list[tuple[str, ...]]:
     if not path.is_file():
         raise DataError(
-            f"there are no votes in {path}: the server keeps them in CHROMAROUTE_DATA_DIR/surveys; name the file with --votes."
+            f"there are no votes in {path}: the server stores them in CHROMAROUTE_DATA_DIR/surveys; give the file with --votes."
         )
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
@@ -149,28 +151,28 @@ def _rows(path: Path) -> list[tuple[str, ...]]:
         raise DataError(f"the votes in {path} cannot be read: {error}.") from error
 
 
-def _understood(rows: Sequence[tuple[str, ...]], questions: Mapping[str, Any]) -> tuple[list[Vote], Counter[str]]:
+def _decode(rows: Sequence[tuple[str, ...]], questions: Questions) -> tuple[list[Vote], Counter[str]]:
     votes, left_out = [], Counter[str]()
-    for voter, question, shown, choice, _ in rows:
-        asked = questions.get(question)
-        if asked is None:
-            left_out["of a question that the key does not have"] += 1
+    for voter, id_, shown, choice, _ in rows:
+        question = questions.get(id_)
+        if question is None:
+            left_out["on questions that are not in the key"] += 1
             continue
         seen = shown.split()
-        natural = asked["kind"] == "natural"
-        if not set(seen) <= set(asked["pictures"]) or choice not in (seen if natural else ANSWERS):
-            left_out["for something that was not shown"] += 1
+        is_natural = question.kind == "natural"
+        if not set(seen) <= set(question.pictures) or choice not in (seen if is_natural else ANSWERS):
+            left_out["for pictures that were not shown"] += 1
             continue
-        chosen = asked["pictures"][choice] if natural else choice
-        position = seen.index(choice) if natural else 0
-        votes.append(Vote(voter, question, asked["category"], asked["kind"], asked["pictures"][seen[0]], chosen, position))
+        chosen = question.pictures[choice] if is_natural else choice
+        position = seen.index(choice) if is_natural else 0
+        votes.append(Vote(voter, id_, question.category, question.kind, question.pictures[seen[0]], chosen, position))
     return votes, left_out
 
 
-def _minutes(rows: Sequence[tuple[str, ...]], questions: int) -> float | None:
-    """The median time from first to last answer, of those who answered everything."""
+def _median_minutes(rows: Sequence[tuple[str, ...]], questions: int) -> float | None:
+    """The median time from the first to the last answer, of those who answered everything."""
     times: dict[str, list[datetime]] = {}
     for voter, *_, at in rows:
         times.setdefault(voter, []).append(datetime.fromisoformat(at))
-    spent = [(max(each) - min(each)).total_seconds() / 60 for each in times.values() if len(each) == questions]
-    return round(median(spent), 2) if spent else None
+    minutes = [(max(own) - min(own)).total_seconds() / 60 for own in times.values() if len(own) == questions]
+    return round(median(minutes), 2) if minutes else None

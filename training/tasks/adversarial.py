@@ -1,7 +1,7 @@
 """pix2pix: a U-Net generator against a PatchGAN discriminator of patches of 70 x 70, on gray and color together; paper 004.
 
-Isola et al. 2017, section 3 and appendix 6.1: the generator's loss is adversarial + 100 L1, the discriminator's is halved, weights are
-initialized with N(0, 0.02), Adam has a beta1 of 0.5. What differs: ab instead of RGB.
+Isola et al. 2017, section 3 and appendix 6.1: the generator's loss is adversarial + 100 L1, the discriminator's is halved, weights
+are initialized with N(0, 0.02), Adam has a beta1 of 0.5. What differs: ab instead of RGB.
 """
 
 from typing import Any
@@ -67,12 +67,12 @@ class AdversarialTask(SingleNetworkTask[AdversarialOptions]):
         messages = []
         if row.get("discriminator_loss", 1.0) < DISCRIMINATOR_WON:
             messages.append(
-                f"the discriminator has won (its loss is {row['discriminator_loss']:.4f}), and the generator learns little from it: "
+                f"the discriminator has won (its loss is {row['discriminator_loss']:.4f}), and the generator learns little: "
                 "lower the learning rate, or raise task.l1_weight"
             )
         if row.get("spread", 1.0) < COLLAPSED:
             messages.append(
-                f"the generator has collapsed or learned nothing yet: mean colors vary between pictures {row['spread']:.2f} times as "
+                f"the generator has collapsed or learned nothing yet: the mean colors vary {row['spread']:.2f} times as "
                 "much as in truth; train longer, or with another seed"
             )
         return messages

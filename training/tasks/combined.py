@@ -1,7 +1,7 @@
 """Colorization and classification by one network: squared error plus cross-entropy / 200; paper 000, sections 3.1 and 3.3.
 
-The cross-entropy reaches the classification branch, the global features below it and the low-level features, but neither the mid-level
-features nor the color decoder. A test follows the gradients.
+The cross-entropy reaches the classification branch, the global features below it and the low-level features, but neither the
+mid-level features nor the color decoder. A test follows the gradients.
 """
 
 from typing import Any, ClassVar, cast

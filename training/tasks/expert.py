@@ -59,8 +59,7 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         if count == schedule.batch:
             return own
         other = training_batch(self.all_pack, step, schedule.batch - count, size, seed + 1, data)
-        both = (torch.cat(pair) for pair in ((own.L, other.L), (own.ab, other.ab), (own.labels, other.labels)))
-        return Batch(*both)
+        return own.concat(other)
 
     def step(self, batch: Batch, lr_factor: float) -> dict[str, float]:
         batch = batch.to(self.group.device)
@@ -105,7 +104,5 @@ def initial_decoder(recipe: Recipe, category: str, runs: Path) -> Path | None:
 def _load_decoder(checkpoint: Path, base: Path) -> dict[str, Tensor]:
     tensors, meta = load_state(checkpoint)
     if meta["origin"].get("base") != file_digest(base):
-        raise CheckpointError(
-            f"{checkpoint.parent} was fine-tuned from another {base.parent.name}: train it again with --restart."
-        )
+        raise CheckpointError(f"{checkpoint.parent} was fine-tuned from another {base.parent.name}: train it again with --restart.")
     return select_prefix(tensors, "expert.")

@@ -1,8 +1,8 @@
 """Joint training of the trunk, the general expert and the router head of a bundle, for classification and colorization.
 
 Paper 000's idea (a classification loss beside the color loss makes objects evenly colored) with paper 002's loss over ab bins. What
-differs from 000: one trunk instead of two branches, and both losses reach all of it. Every few steps a batch of Tiny ImageNet is used
-for breadth: it is colorized as well, and classified by a second head, which is discarded afterwards.
+differs from 000: one trunk instead of two branches, and both losses reach all of it. Every few steps a batch of Tiny ImageNet is
+used for breadth: it is colorized as well, and classified by a second head, which is discarded afterwards.
 """
 
 from dataclasses import replace

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from models.colorizers import COLORIZERS, Colorizer, RegressionColorizer, TapColorizer
+from models.vgg import VggTrunk
 from training.config.section import RecipeError
 from training.config.task_options import RegressionOptions
 from training.data.batches import Batch, plain_batches
@@ -66,7 +67,7 @@ def _network(options: RegressionOptions, group: ProcessGroup) -> RegressionColor
     if not issubclass(family, RegressionColorizer):
         regression = ", ".join(name for name, family in COLORIZERS.items() if issubclass(family, RegressionColorizer))
         raise RecipeError(f"task.family is {options.family!r}, which does not predict ab by regression: give one of {regression}.")
-    trunk = ()
+    trunk: tuple[VggTrunk, ...] = ()
     if issubclass(family, TapColorizer):
         network = frozen_trunk(options.trunk, options.weights)
         trunk = (network.to(group.device, memory_format=torch.channels_last),)  # type: ignore[call-overload]
