@@ -28,6 +28,7 @@ RUN /opt/chromaroute/bin/pip install --constraint constraints.txt --requirement 
 FROM build AS code
 ENV PIP_CONSTRAINT=/src/constraints.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY chromaroute chromaroute
 COPY models models
 COPY app app
 RUN /opt/chromaroute/bin/pip install --no-deps --compile --target /opt/code . && rm /opt/code/bin/chromaroute-train

@@ -16,7 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from models.bundle import EVERYDAY, Bundle, load_bundle
 from models.ensemble import Ensemble
-from tests.serving import wait_until
+from tests.server_process import wait_until
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ import yaml
 
 from app.metrics import Metrics
 from app.settings import Settings
-from tests.serving import ROOT, free_port, serving
+from tests.server_process import ROOT, free_port, serving
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.errors import PROBLEM_TYPES
 from app.settings import Settings
-from tests.serving import ROOT, Server, serving
+from tests.server_process import ROOT, Server, serving
 
 API = (ROOT / "docs" / "api.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

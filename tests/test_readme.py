@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from models.bundle import EVERYDAY, Bundle
-from tests.serving import serving
+from tests.server_process import serving
 from training.evaluation.document import Table, markdown
 from training.evaluation.report import blocks, readme_table
 from training.evaluation.targets import targets_table

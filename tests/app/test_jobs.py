@@ -22,7 +22,7 @@ from app.jobs.store import JobFolder, JobStore
 from app.main import create_app
 from app.settings import Settings, SettingsError
 from models.errors import CheckpointError
-from tests.serving import free_port, told, wait_until
+from tests.server_process import free_port, told, wait_until
 
 Encode = Callable[..., bytes]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
-from tests.serving import serving
+from tests.server_process import serving
 
 Encode = Callable[..., bytes]
 

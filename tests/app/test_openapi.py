@@ -15,7 +15,7 @@ from app.errors import PROBLEM_TYPES
 from app.routes import survey
 from app.schemas import BundleInfo, Category, ColorizedImage, ItemEvent, JobStatus, Problem, Status
 from models.decision import Decision
-from tests.serving import ROOT, serving
+from tests.server_process import ROOT, serving
 
 
 @pytest.mark.parametrize("keys", [False, True])

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app.api_keys import add_key
-from tests.serving import Server, serving
+from tests.server_process import Server, serving
 
 
 @pytest.fixture(scope="module")

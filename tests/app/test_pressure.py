@@ -20,7 +20,7 @@ from app.inference.engine import Engine
 from app.inference.idle_trim import IdleTrimmer
 from app.main import create_app
 from app.settings import Settings
-from tests.serving import serving, wait_until
+from tests.server_process import serving, wait_until
 
 Encode = Callable[..., bytes]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.serving import Server, free_port, serving, told, wait_until
+from tests.server_process import Server, free_port, serving, told, wait_until
 
 
 def posted(server: Server, archive: bytes) -> str:

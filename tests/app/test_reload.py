@@ -16,7 +16,7 @@ from app.settings import Settings
 from models.bundle import EVERYDAY
 from models.ensemble import Ensemble
 from models.manifest import MANIFEST
-from tests.serving import serving, wait_until
+from tests.server_process import serving, wait_until
 
 Encode = Callable[..., bytes]
 

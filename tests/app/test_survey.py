@@ -20,9 +20,9 @@ from app.main import create_app
 from app.settings import Settings
 from app.survey.store import Survey, SurveyError
 from models.bundle import EVERYDAY
-from tests.serving import Server, serving
-from tests.workshop import run
-from training.data.manifest import DataError, write_manifest
+from tests.server_process import Server, serving
+from tests.cli_runner import run
+from training.data.dataset_index import DataError, write_index
 from training.data.prepare import prepare
 from training.survey.tally import tally
 
@@ -55,7 +55,7 @@ def pale(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photographed(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of crops of photographs, in four categories."""
     path = tmp_path_factory.mktemp("data") / "manifest.csv"
-    write_manifest(prepare(category_folders, "test").entries, path)
+    write_index(prepare(category_folders, "test").entries, path)
     return path
 
 
@@ -204,7 +204,7 @@ def test_what_is_no_vote_is_refused(asking: TestClient, body: dict[str, str], vo
 def test_a_script_cannot_vote_without_end_and_a_busy_file_is_said(
     asking: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.survey.store.WAIT", 0.1)
+    monkeypatch.setattr("app.survey.store.LOCK_TIMEOUT", 0.1)
     question = next(each for each in asked(asking)["questions"] if each["kind"] == "real")["id"]
     (votes,) = tmp_path.glob("surveys/*.sqlite")
     with closing(sqlite3.connect(votes)) as other:

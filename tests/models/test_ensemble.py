@@ -21,7 +21,7 @@ from models.manifest import ExpertCard
 from models.options import Options
 from models.pipeline import colorize
 from models.runtime import Precision, Runtime
-from training.evaluation.metrics import ciede2000
+from training.metrics.color import ciede2000
 
 Encode = Callable[..., bytes]
 

@@ -24,7 +24,7 @@ from models.imaging import Picture
 from models.options import Options
 from models.runtime import Runtime
 from models.torchvision_compat import AlexNet_Weights, get_model
-from tests.workshop import run
+from tests.cli_runner import run
 from training.cli.bundles import _command
 from training.data.dataset_index import DataError, Entry, digest, read_index, read_pictures, write_index
 from training.data.packs import decode_rgb

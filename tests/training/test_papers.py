@@ -22,7 +22,7 @@ from models.bundle import load_bundle, verify_bundle
 from models.colorizers import COLORIZERS
 from models.errors import BundleError, CheckpointError
 from models.torchvision_compat import vgg
-from tests.serving import wait_until
+from tests.server_process import wait_until
 from training.config import ClassificationOptions, RecipeError
 from training.config.recipe_files import load_recipe, recipe_names
 from training.data.dataset_index import read_index

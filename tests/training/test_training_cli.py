@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import training.__main__ as command
-from tests.serving import wait_until
+from tests.server_process import wait_until
 from training.cli.runs import RunsFailed
 from training.config import RecipeError
 from training.config.recipe_files import load_recipe

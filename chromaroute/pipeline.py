@@ -1,0 +1,121 @@
+"""A loaded bundle that colorizes encoded files and NumPy arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.bundle import EVERYDAY, load_bundle
+from models.decision import Decision
+from models.ensemble import Ensemble
+from models.errors import NotAPicture
+from models.imaging import MAX_PIXELS, WRITES, Picture, decode
+from models.luma import luma_plane, to_uint8
+from models.options import Options, RouteOptions
+from models.pipeline import colorize, merge
+from models.runtime import Precision, Runtime
+
+Levels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A colorized file: its bytes, its format ("jpeg", "png", "webp" or "tiff"), and the decision record."""
+
+    content: bytes
+    format: str
+    decision: Decision
+
+    @property
+    def media_type(self) -> str:
+        """The media type, for HTTP."""
+        return WRITES[self.format]
+
+
+class Pipeline:
+    """A bundle in memory. Its methods may be called from several threads; equal inputs give equal outputs.
+
+    Created by `load`.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+
+    @property
+    def label(self) -> str:
+        """Name and digest of the bundle, such as `everyday@5b17bcfc3dc0`."""
+        return self._ensemble.bundle.label
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories that can be requested."""
+        return self._ensemble.bundle.router.choices
+
+    def colorize(self, content: bytes, options: Options | None = None, *, max_pixels: int = MAX_PIXELS) -> Output:
+        """Colorize an encoded picture: JPEG, PNG, WebP, TIFF, BMP or GIF. Color pictures are converted to gray first.
+
+        Raises:
+            NotAPicture, BrokenPicture: the bytes cannot be decoded.
+            PictureTooLarge: the picture has more than `max_pixels`.
+            OptionError: the requested category is not one of `categories`, or the format cannot hold the picture.
+        """
+        return Output(*colorize(content, self._ensemble, options, max_pixels))
+
+    def colorize_array(
+        self, levels: Levels, options: RouteOptions | None = None, *, saturation: float = 1.0
+    ) -> tuple[Levels, Decision]:
+        """Colorize an array; returns RGB `(h,w,3)` in the dtype of the input, and the decision record.
+
+        Args:
+            levels: gray `(h,w)` in uint8 or uint16, or RGB `(h,w,3)` in uint8, which is converted to gray first.
+            options: of the route.
+            saturation: factor on chroma, 0 to 2.
+
+        Raises:
+            NotAPicture: the array has another shape or dtype.
+            OptionError: `saturation` is not valid, or the requested category is not one of `categories`.
+        """
+        saturation = Options(saturation=saturation).saturation
+        picture = _picture(levels)
+        ab, decision = self._ensemble.predict(picture, options)
+        return cast(Levels, merge(picture, ab * saturation, "png")), decision
+
+    def route(self, picture: bytes | Levels, options: RouteOptions | None = None, *, max_pixels: int = MAX_PIXELS) -> Decision:
+        """The decision record of an encoded picture or an array, without colorizing it; errors as for the other methods."""
+        decoded = decode(picture, max_pixels) if isinstance(picture, bytes) else _picture(picture)
+        return self._ensemble.route(decoded, options)
+
+
+def load(folder: str | Path = EVERYDAY, *, device: str = "cpu", precision: Precision = "float32") -> Pipeline:
+    """Load a bundle; by default the one that comes with the package.
+
+    Args:
+        folder: contains `manifest.json` and the weights, which are checked by sha256.
+        device: of torch: cpu, cuda, mps.
+        precision: float32, or bfloat16 for processors that support it.
+
+    Raises:
+        BundleError, CheckpointError: the bundle cannot be loaded.
+        OptionError: `device` or `precision` cannot be used.
+    """
+    runtime = Runtime(device, precision)
+    return Pipeline(Ensemble(load_bundle(Path(folder)), runtime))
+
+
+def _picture(levels: Any) -> Picture:
+    if not isinstance(levels, np.ndarray) or not levels.size:
+        raise NotAPicture(f"{type(levels).__name__} is not an array with pixels: give bytes of a file, or a NumPy array.")
+    if levels.ndim == 2 and levels.dtype == np.uint8:
+        return Picture(np.ascontiguousarray(levels), None, "PNG")
+    if levels.ndim == 2 and levels.dtype == np.uint16:
+        levels = np.ascontiguousarray(levels)
+        return Picture(to_uint8(levels), None, "PNG", luma16=levels)
+    if levels.ndim == 3 and levels.shape[2] == 3 and levels.dtype == np.uint8:
+        return Picture(luma_plane(Image.fromarray(levels)), None, "PNG")
+    raise NotAPicture(
+        f"an array of shape {levels.shape} and dtype {levels.dtype} is not a picture: "
+        "give (h,w) in uint8 or uint16, or (h,w,3) in uint8."
+    )
