@@ -72,7 +72,7 @@ def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def told(text: str) -> list[dict[str, str]]:
-    """The events of a stream."""
+def parse_events(text: str) -> list[dict[str, str]]:
+    """The server-sent events in the text of a stream."""
     blocks = [block for block in text.replace("\r", "").split("\n\n") if "data:" in block]
     return [dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":")) for block in blocks]

@@ -1,67 +1,116 @@
-"""The walls between the packages, and the order of the layers within models."""
+"""Which package, folder and module may import which. ARCHITECTURE.md shows the same order."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = {  # and what each may import
+    "models": {"models"},
+    "chromaroute": {"chromaroute", "models"},
+    "app": {"app", "models"},
+    "training": {"training", "models"},
+}
+FLOORS = {  # folders and modules from the lowest floor up: each may import lower floors and itself, but not its neighbors
+    "models": (
+        "errors atomic_files torchvision_compat lab",
+        "ab_bins luma router manifest runtime vgg",
+        "chroma classifiers colorizers options decision",
+        "metadata expert_cache",
+        "imaging encoding",
+        "bundle",
+        "ensemble",
+        "pipeline",
+    ),
+    "chromaroute": ("pipeline",),
+    "app": (
+        "policy schemas settings logs metrics",
+        "errors inference api_keys",
+        "middleware batches survey openapi server",
+        "jobs",
+        "dependencies",
+        "routes",
+        "main",
+        "cli",
+    ),
+    "training": (
+        "config figures",
+        "data networks",
+        "collect metrics losses loop",
+        "tasks",
+        "runs",
+        "publishing evaluation",
+        "report survey",
+        "cli",
+        "__main__",
+    ),
+}
 
-LAYERS = [  # each may import those before it, and its own line
-    {"errors", "files", "torchvision_parts", "grays", "metadata"},
-    {"lab"},
-    {"vgg", "ab_bins", "imaging", "encoding", "chroma"},
-    {"colorizers", "classifiers"},
-    {"router", "manifest", "residents", "runtime"},
-    {"bundle"},
-    {"ensemble"},
-]
+
+def modules(package: str) -> dict[str, Path]:
+    """The files of a package by dotted name."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / package).rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
 
 
 def imports(path: Path) -> set[str]:
-    """The dotted names of our own modules that a file imports."""
-    found = set()
+    """The dotted names that a file imports."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] in ("app", "models", "training")}
+            names |= {alias.name for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize(
-    ("package", "allowed"), [("models", {"models"}), ("app", {"app", "models"}), ("training", {"training", "models"})]
-)
-def test_packages_import_only_what_they_may(package: str, allowed: set[str]) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        assert {name.split(".")[0] for name in imports(path)} <= allowed, path
+def module_graph() -> dict[str, set[str]]:
+    """Every module of the project with the modules of the project that it imports."""
+    known = {name: path for package in PACKAGES for name, path in modules(package).items()}
+    return {
+        module: {name if name in known else name.rpartition(".")[0] for name in imports(path)} & set(known) - {module}
+        for module, path in known.items()
+    }
 
 
-def test_the_layers_of_models_only_look_down() -> None:
-    level = {name: height for height, names in enumerate(LAYERS) for name in names}
-    for path in (ROOT / "models").rglob("*.py"):
-        own = path.relative_to(ROOT / "models").parts[0].removesuffix(".py")
-        if own == "__init__":
-            continue
-        for name in imports(path):
-            assert level[name.split(".")[1]] <= level[own], f"{path} imports {name}"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_only_allowed_packages(package: str) -> None:
+    for path in modules(package).values():
+        ours = {name.split(".")[0] for name in imports(path)} & set(PACKAGES)
+        assert ours <= PACKAGES[package], path
 
 
-def test_only_one_module_imports_torchvision() -> None:
-    users = [path.name for package in ("app", "models", "training") for path in (ROOT / package).rglob("*.py")
-             if "import torchvision" in (text := path.read_text()) or "from torchvision" in text]  # fmt: skip
-    assert users == ["torchvision_parts.py"]
+@pytest.mark.parametrize("package", FLOORS)
+def test_folders_import_only_lower_floors(package: str) -> None:
+    floor = {name: height for height, names in enumerate(FLOORS[package]) for name in names.split()}
+    for module, path in modules(package).items():
+        own = module.partition(".")[2].partition(".")[0]
+        for name in sorted(imports(path)):
+            other = name.partition(".")[2].partition(".")[0]
+            if own and name.split(".")[0] == package and other != own:
+                assert floor[other] < floor[own], f"{module} imports {name}, which is on the same or a higher floor"
 
 
-def test_models_know_no_web_environment_or_threads() -> None:
-    for path in (ROOT / "models").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
-            module = node.module if isinstance(node, ast.ImportFrom) else ""
-            for banned in ("fastapi", "starlette", "uvicorn", "threading", "concurrent", "asyncio", "pydantic_settings"):
-                assert banned not in {name.split(".")[0] for name in {*names, module or ""}}, path
+def test_no_modules_import_each_other_in_a_ring() -> None:
+    TopologicalSorter(module_graph()).prepare()
+    with pytest.raises(CycleError):
+        TopologicalSorter({**module_graph(), "models.lab": {"models.pipeline"}}).prepare()
+
+
+def test_only_torchvision_compat_imports_torchvision() -> None:
+    paths = [path for package in PACKAGES for path in modules(package).values()]
+    users = [path.name for path in paths if any(name.split(".")[0] == "torchvision" for name in imports(path))]
+    assert users == ["torchvision_compat.py"]
+
+
+def test_models_use_no_web_framework_environment_or_threads() -> None:
+    forbidden = {"fastapi", "starlette", "uvicorn", "threading", "concurrent", "asyncio", "pydantic_settings"}
+    for path in modules("models").values():
+        assert not forbidden & {name.split(".")[0] for name in imports(path)}, path
         assert "os.environ" not in path.read_text(), path
 
 

@@ -1,4 +1,4 @@
-"""Any options and any bytes: an answer that can be read, or a problem that is documented."""
+"""Any options and any bytes: an response that can be read, or a problem that is documented."""
 
 import io
 import os
@@ -51,36 +51,36 @@ def encoded(mode: str, format: str, size: tuple[int, int], seed: int, orientatio
 @many
 @given(mode=st.sampled_from(MODES), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), size=sizes,
        seed=st.integers(0, 9), orientation=st.integers(0, 9), chosen=options)  # fmt: skip
-def test_every_picture_is_colorized_under_every_option(
+def test_every_format_and_option_is_colorized(
     client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, chosen: dict[str, object]
 ) -> None:
     content = encoded(mode, format, size, seed, orientation)
     if content is None:
         return
-    answer = client.post("/v1/colorize", files={"file": content}, params=chosen)
-    assert answer.status_code == 200, answer.text
-    with Image.open(io.BytesIO(answer.content)) as image:
+    response = client.post("/v1/colorize", files={"file": content}, params=chosen)
+    assert response.status_code == 200, response.text
+    with Image.open(io.BytesIO(response.content)) as image:
         image.load()
         turned = orientation in (5, 6, 7, 8) and format not in ("BMP", "GIF")
         assert image.size == (size[::-1] if turned else size)
-        assert f"image/{(image.format or '').lower()}" == answer.headers["content-type"]
+        assert f"image/{(image.format or '').lower()}" == response.headers["content-type"]
 
 
 @many
 @given(data=st.data(), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), mode=st.sampled_from(["L", "RGB"]))
-def test_every_damage_is_a_picture_or_a_problem_of_the_picture(
+def test_damaged_file_gives_picture_or_documented_problem(
     client: TestClient, data: st.DataObject, format: str, mode: str
 ) -> None:
     content = bytearray(encoded(mode, format, (40, 30), 1, 1) or b"")
     for _ in range(data.draw(st.integers(0, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
-    answer = client.post("/v1/colorize", files={"file": bytes(content[:cut])})
-    if answer.status_code == 200:
-        Image.open(io.BytesIO(answer.content)).load()
+    response = client.post("/v1/colorize", files={"file": bytes(content[:cut])})
+    if response.status_code == 200:
+        Image.open(io.BytesIO(response.content)).load()
     else:
-        assert answer.status_code in (413, 415, 422)
-        assert Problem.model_validate(answer.json()).detail
+        assert response.status_code in (413, 415, 422)
+        assert Problem.model_validate(response.json()).detail
 
 
 @many
@@ -88,17 +88,17 @@ def test_every_damage_is_a_picture_or_a_problem_of_the_picture(
     name=st.sampled_from(["category", "routing", "threshold", "format", "quality", "saturation", "metadata"]),
     value=st.text(max_size=20),
 )
-def test_every_value_of_an_option_is_taken_or_named(client: TestClient, name: str, value: str) -> None:
+def test_any_option_value_is_accepted_or_reported_with_valid_values(client: TestClient, name: str, value: str) -> None:
     content = encoded("L", "PNG", (8, 8), 0, 1)
-    answer = client.post("/v1/colorize", files={"file": content}, params={name: value})
-    if answer.status_code != 200:
-        problem = Problem.model_validate(answer.json())
-        assert (answer.status_code, problem.option) == (422, name)
+    response = client.post("/v1/colorize", files={"file": content}, params={name: value})
+    if response.status_code != 200:
+        problem = Problem.model_validate(response.json())
+        assert (response.status_code, problem.option) == (422, name)
         assert problem.valid
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\0" * 100, b"GIF89a", b"\xff\xd8\xff\xe0" * 50, b"RIFF\xff\xff\xff\xffWEBPVP8 ", b"II*\0\x08\0\0\0\xff\xff"]
 )
-def test_stubs_of_formats_are_problems(client: TestClient, content: bytes) -> None:
+def test_incomplete_file_headers_are_rejected(client: TestClient, content: bytes) -> None:
     assert client.post("/v1/colorize", files={"file": content}).status_code in (415, 422)

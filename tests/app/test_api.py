@@ -21,41 +21,41 @@ def post(client: TestClient, content: bytes, path: str = "/v1/colorize", **optio
     return client.post(path, files={"file": ("scan", content)}, params=options, headers=headers)
 
 
-def test_a_picture_comes_back_in_color_with_the_reason_in_its_headers(
+def test_colorize_returns_color_picture_and_decision_headers(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     gray = photographs["flower"].convert("L")
-    answer = post(client, encoded(gray, "JPEG"))
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/jpeg"
-    with Image.open(io.BytesIO(answer.content)) as painted:
-        assert painted.size == gray.size
-        assert painted.format == "JPEG"
-    assert answer.headers["x-chromaroute-category"] in {row["name"] for row in client.get("/v1/categories").json()}
-    assert 0 <= float(answer.headers["x-chromaroute-confidence"]) <= 1
-    assert answer.headers["x-chromaroute-fallback"] in ("true", "false")
-    assert answer.headers["x-chromaroute-expert"]
-    assert answer.headers["x-chromaroute-bundle"] == client.get("/v1/bundle").json()["bundle"]
-    stages = [part.split(";dur=")[0] for part in answer.headers["server-timing"].split(", ")]
+    response = post(client, encoded(gray, "JPEG"))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/jpeg"
+    with Image.open(io.BytesIO(response.content)) as colorized:
+        assert colorized.size == gray.size
+        assert colorized.format == "JPEG"
+    assert response.headers["x-chromaroute-category"] in {row["name"] for row in client.get("/v1/categories").json()}
+    assert 0 <= float(response.headers["x-chromaroute-confidence"]) <= 1
+    assert response.headers["x-chromaroute-fallback"] in ("true", "false")
+    assert response.headers["x-chromaroute-expert"]
+    assert response.headers["x-chromaroute-bundle"] == client.get("/v1/bundle").json()["bundle"]
+    stages = [part.split(";dur=")[0] for part in response.headers["server-timing"].split(", ")]
     assert stages == ["wait", "decode", "route", "predict", "merge", "encode"]
 
 
 @pytest.mark.parametrize("format", WRITES)
-def test_the_format_can_be_chosen(format: str, client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
-    answer = post(client, encoded(photographs["cat"]), format=format, quality=80)
-    assert answer.headers["content-type"] == WRITES[format]
-    with Image.open(io.BytesIO(answer.content)) as painted:
-        assert painted.format is not None
-        assert painted.format.lower() == format
+def test_output_format_can_be_chosen(format: str, client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    response = post(client, encoded(photographs["cat"]), format=format, quality=80)
+    assert response.headers["content-type"] == WRITES[format]
+    with Image.open(io.BytesIO(response.content)) as colorized:
+        assert colorized.format is not None
+        assert colorized.format.lower() == format
 
 
-def test_json_brings_the_decision_record_and_the_same_picture(
+def test_json_response_contains_decision_and_same_picture(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     content = encoded(photographs["food"])
     plain = post(client, content)
-    answer = post(client, content, headers={"accept": "application/json"})
-    body = answer.json()
+    response = post(client, content, headers={"accept": "application/json"})
+    body = response.json()
     assert base64.b64decode(body["image"]) == plain.content
     assert body["media_type"] == "image/png"
     assert set(body["decision"]) == {
@@ -64,18 +64,18 @@ def test_json_brings_the_decision_record_and_the_same_picture(
     assert len(body["decision"]["top"]) == 5
 
 
-def test_a_category_can_be_asked_for(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
-    answer = post(client, encoded(photographs["cat"]), category="food")
-    assert answer.headers["x-chromaroute-category"] == "food"
-    assert answer.headers["x-chromaroute-fallback"] == "false"
+def test_category_can_be_requested(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+    response = post(client, encoded(photographs["cat"]), category="food")
+    assert response.headers["x-chromaroute-category"] == "food"
+    assert response.headers["x-chromaroute-fallback"] == "false"
 
 
-def test_route_tells_what_colorize_would_do(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_route_returns_same_decision_as_colorize(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
     content = encoded(photographs["city"])
     routed = post(client, content, "/v1/route").json()
-    painted = post(client, content, headers={"accept": "application/json"}).json()["decision"]
+    colorized = post(client, content, headers={"accept": "application/json"}).json()["decision"]
     for key in ("category", "confidence", "reason", "top", "experts", "bundle"):
-        assert routed[key] == painted[key]
+        assert routed[key] == colorized[key]
     assert "predict" not in routed["timings_ms"]
     assert post(client, content, "/v1/route", threshold=1.0).json()["fell_back"] is True
     soft = post(client, content, "/v1/route", routing="soft").json()["experts"]
@@ -94,32 +94,32 @@ def test_route_tells_what_colorize_would_do(client: TestClient, photographs: dic
         ({"saturation": 3}, "a number from 0 to 2"),
     ],
 )
-def test_a_bad_option_is_a_422_that_names_the_valid_ones(
+def test_invalid_option_is_422_with_valid_values(
     options: dict[str, object], valid: str, client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
-    answer = post(client, encoded(photographs["cat"]), **options)
-    body = answer.json()
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = post(client, encoded(photographs["cat"]), **options)
+    body = response.json()
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
     assert body["type"] == "urn:chromaroute:problem:bad-option"
     assert body["option"] in options
     assert body["valid"].startswith(valid)
     assert str(next(iter(options.values()))) in body["detail"]
 
 
-def test_an_unknown_option_is_refused_and_not_ignored(
+def test_unknown_option_is_rejected(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
-    answer = post(client, encoded(photographs["cat"]), categry="cat")
-    assert answer.status_code == 422
-    assert "'categry'" in answer.json()["detail"]
-    assert "category, routing" in answer.json()["detail"]
+    response = post(client, encoded(photographs["cat"]), categry="cat")
+    assert response.status_code == 422
+    assert "'categry'" in response.json()["detail"]
+    assert "category, routing" in response.json()["detail"]
     other = post(client, encoded(photographs["cat"]), "/v1/route", quality=3).json()["detail"]
     assert other.endswith("the options are category, routing, threshold.")
 
 
 @pytest.mark.parametrize("path", ["/v1/colorize", "/v1/route"])
-def test_bad_pictures_are_told_apart(path: str, client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_invalid_pictures_have_distinct_problem_types(path: str, client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
     whole = encoded(photographs["cat"], "JPEG")
     big = encoded(Image.new("L", (1001, 1000)))
     for content, status, kind in (
@@ -128,12 +128,12 @@ def test_bad_pictures_are_told_apart(path: str, client: TestClient, photographs:
         (whole[: len(whole) // 2], 422, "broken-picture"),
         (big, 413, "too-large"),
     ):
-        answer = post(client, content, path)
-        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:chromaroute:problem:{kind}")
-        assert answer.headers["content-type"] == "application/problem+json"
+        response = post(client, content, path)
+        assert (response.status_code, response.json()["type"]) == (status, f"urn:chromaroute:problem:{kind}")
+        assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_too_many_bytes_are_refused_declared_or_streamed(client: TestClient) -> None:
+def test_oversized_body_is_rejected_with_and_without_content_length(client: TestClient) -> None:
     declared = post(client, b"\xff\xd8" + b"0" * 2_000_000)
     assert (declared.status_code, declared.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
     assert "2000000 bytes" in declared.json()["detail"]
@@ -149,16 +149,16 @@ def test_too_many_bytes_are_refused_declared_or_streamed(client: TestClient) -> 
     assert (streamed.status_code, streamed.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
 
 
-def test_a_picture_too_long_for_a_format_is_told_so(client: TestClient, encoded: Encode) -> None:
+def test_side_too_long_for_output_format_is_rejected(client: TestClient, encoded: Encode) -> None:
     content = encoded(Image.new("L", (17_000, 2), 128))
-    answer = post(client, content, format="webp")
-    assert answer.status_code == 422
-    assert "png or tiff for a side of 17000 pixels" in answer.json()["detail"]
-    with Image.open(io.BytesIO(post(client, content).content)) as painted:
-        assert painted.size == (17_000, 2)
+    response = post(client, content, format="webp")
+    assert response.status_code == 422
+    assert "png or tiff for a side of 17000 pixels" in response.json()["detail"]
+    with Image.open(io.BytesIO(post(client, content).content)) as colorized:
+        assert colorized.size == (17_000, 2)
 
 
-def test_json_is_asked_for_by_name_and_not_by_accident(
+def test_json_is_returned_only_if_accept_header_prefers_it(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     content = encoded(photographs["cat"])
@@ -171,19 +171,19 @@ def test_json_is_asked_for_by_name_and_not_by_accident(
         assert post(client, content, headers={"accept": accept}).headers["content-type"] == expected
 
 
-def test_other_methods_name_the_allowed_ones_and_probes_may_ask_for_heads(client: TestClient) -> None:
+def test_405_lists_allowed_methods_and_health_paths_accept_head(client: TestClient) -> None:
     assert client.get("/v1/colorize").headers["allow"] == "POST"
     for path in ("/", "/livez", "/readyz"):
         assert client.head(path).status_code == 200
 
 
-def test_a_request_without_a_file_says_how_to_send_one(client: TestClient) -> None:
-    answer = client.post("/v1/colorize")
-    assert answer.status_code == 422
-    assert "curl -F file=@" in answer.json()["detail"]
+def test_request_without_file_is_rejected_with_curl_example(client: TestClient) -> None:
+    response = client.post("/v1/colorize")
+    assert response.status_code == 422
+    assert "curl -F file=@" in response.json()["detail"]
 
 
-def test_categories_and_bundle_say_what_is_served(client: TestClient) -> None:
+def test_categories_and_bundle_describe_served_bundle(client: TestClient) -> None:
     categories = client.get("/v1/categories").json()
     assert len(categories) >= 12
     assert [row["name"] for row in categories if row["fallback"]] == ["general"]
@@ -192,21 +192,21 @@ def test_categories_and_bundle_say_what_is_served(client: TestClient) -> None:
     assert set(body["manifest"]["categories"]) == {row["name"] for row in categories}
 
 
-def test_health_page_and_documentation_answer(client: TestClient) -> None:
+def test_health_page_and_documentation_are_served(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/").headers["content-type"].startswith("text/html")
     assert "swagger" in client.get("/docs").text
     assert client.get("/nowhere").json()["type"] == "urn:chromaroute:problem:not-found"
 
 
-def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: TestClient) -> None:
+def test_page_and_documentation_load_no_external_resources(client: TestClient) -> None:
     for path in ("/", "/docs", "/web/page.js", "/web/style.css"):
         text = client.get(path).text.replace("http://testserver", "").replace("http://www.w3.org", "")
         assert "http://" not in text, path
         assert "https://" not in text, path
 
 
-def test_openapi_describes_answers_and_problems(client: TestClient) -> None:
+def test_openapi_describes_parameters_responses_and_problems(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     colorize = document["paths"]["/v1/colorize"]["post"]
     assert {parameter["name"] for parameter in colorize["parameters"]} == {
@@ -218,7 +218,7 @@ def test_openapi_describes_answers_and_problems(client: TestClient) -> None:
         assert reference in document["components"]["schemas"]
 
 
-def test_not_ready_until_warmed() -> None:
+def test_not_ready_before_warmup() -> None:
     app = create_app(Settings(jobs=False))
     assert app.state.engine.ready is False
     with TestClient(app) as client:
@@ -229,7 +229,7 @@ def test_not_ready_until_warmed() -> None:
     assert app.state.engine.ready is False
 
 
-def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_warmup_stops_server(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     app = create_app(Settings(jobs=False))
     monkeypatch.setattr(app.state.engine.ensemble, "predict", lambda *_: 1 / 0)
     ended: list[int] = []
@@ -243,7 +243,7 @@ def test_a_bundle_that_cannot_run_ends_the_process(monkeypatch: pytest.MonkeyPat
     assert "cannot run" in caplog.text
 
 
-def test_few_pictures_are_in_memory_at_once(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_concurrent_pictures_in_memory_are_limited(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
     engine = client.app.state.engine  # type: ignore[attr-defined]
     places, at_once, peak = engine._foreground, 0, 0
 
@@ -270,7 +270,7 @@ def test_few_pictures_are_in_memory_at_once(client: TestClient, photographs: dic
     assert 1 <= peak <= limit < 12
 
 
-def test_concurrent_pictures_get_their_own_answers(
+def test_concurrent_requests_get_their_own_pictures(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     alone = {name: post(client, encoded(picture)).content for name, picture in photographs.items()}
@@ -283,10 +283,10 @@ def test_concurrent_pictures_get_their_own_answers(
     assert np.array(Image.open(io.BytesIO(alone["cat"]))).shape == (133, 200, 3)
 
 
-def test_a_fault_of_ours_is_a_problem_too(
+def test_unexpected_exception_is_500_problem_without_details(
     client: TestClient, photographs: dict[str, Image.Image], encoded: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.app.state.engine.ensemble, "predict", lambda *_: 1 / 0)  # type: ignore[attr-defined]
-    answer = post(TestClient(client.app, raise_server_exceptions=False), encoded(photographs["cat"]))
-    assert (answer.status_code, answer.json()["type"]) == (500, "urn:chromaroute:problem:internal-error")
-    assert "division" not in answer.text
+    response = post(TestClient(client.app, raise_server_exceptions=False), encoded(photographs["cat"]))
+    assert (response.status_code, response.json()["type"]) == (500, "urn:chromaroute:problem:internal-error")
+    assert "division" not in response.text

@@ -24,18 +24,18 @@ def packed(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 
 def unpacked(content: bytes) -> tuple[dict[str, bytes], list[dict[str, object]]]:
-    """The pictures of an answer, and its records."""
+    """The pictures of an response, and its records."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         entries = {name: archive.read(name) for name in archive.namelist()}
     return entries, json.loads(entries.pop("decisions.json"))
 
 
-def test_files_come_back_under_their_own_names_with_their_decisions(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_batch_returns_files_with_same_names_and_decisions(client: TestClient, pictures: dict[str, bytes]) -> None:
     files = [("files", (name, content)) for name, content in pictures.items()]
-    answer = client.post("/v1/colorize/batch", files=files)
-    assert answer.headers["content-type"] == "application/zip"
-    entries, records = unpacked(answer.content)
+    response = client.post("/v1/colorize/batch", files=files)
+    assert response.headers["content-type"] == "application/zip"
+    entries, records = unpacked(response.content)
     assert list(entries) == list(pictures)
     for (name, content), record in zip(entries.items(), records, strict=True):
         alone = client.post("/v1/colorize", files={"file": (name, pictures[name])})
@@ -44,57 +44,57 @@ def test_files_come_back_under_their_own_names_with_their_decisions(client: Test
         assert record["decision"]["category"] == alone.headers["x-chromaroute-category"]  # type: ignore[index]
 
 
-def test_an_archive_is_colorized_like_files_and_options_apply(client: TestClient, pictures: dict[str, bytes]) -> None:
-    entries = {f"box/{name}": content for name, content in pictures.items()} | {
-        "__MACOSX/box/._cat.jpg": b"x",
-        "box/.DS_Store": b"x",
+def test_archive_is_colorized_with_options(client: TestClient, pictures: dict[str, bytes]) -> None:
+    entries = {f"scans/{name}": content for name, content in pictures.items()} | {
+        "__MACOSX/scans/._cat.jpg": b"x",
+        "scans/.DS_Store": b"x",
     }
-    answer = client.post("/v1/colorize/batch?format=png&category=food", files={"archive": ("box.zip", packed(entries))})
-    painted, records = unpacked(answer.content)
-    assert list(painted) == [f"box/{name}.png" for name in pictures]
+    response = client.post("/v1/colorize/batch?format=png&category=food", files={"archive": ("scans.zip", packed(entries))})
+    colorized, records = unpacked(response.content)
+    assert list(colorized) == [f"scans/{name}.png" for name in pictures]
     assert {record["decision"]["category"] for record in records} == {"food"}  # type: ignore[index]
 
 
-def test_duplicates_are_kept_apart_whatever_their_case(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_duplicate_names_get_suffixes_case_insensitively(client: TestClient, pictures: dict[str, bytes]) -> None:
     cat, food = pictures["cat.jpg"], pictures["food.jpg"]
     files = [
         ("files", (name, content)) for name, content in (("a.jpg", cat), ("a.jpg", food), ("A.JPG", cat), ("decisions.json", cat))
     ]
-    painted, records = unpacked(client.post("/v1/colorize/batch", files=files).content)
-    assert list(painted) == ["a.jpg", "a-2.jpg", "A-3.JPG", "decisions.json.jpg"]
-    assert [record["output"] for record in records] == list(painted)
-    assert painted["a.jpg"] != painted["a-2.jpg"]
+    colorized, records = unpacked(client.post("/v1/colorize/batch", files=files).content)
+    assert list(colorized) == ["a.jpg", "a-2.jpg", "A-3.JPG", "decisions.json.jpg"]
+    assert [record["output"] for record in records] == list(colorized)
+    assert colorized["a.jpg"] != colorized["a-2.jpg"]
 
 
-def test_a_bad_item_is_its_own_problem(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_invalid_item_gets_problem_and_others_are_colorized(client: TestClient, pictures: dict[str, bytes]) -> None:
     cat = pictures["cat.jpg"]
     entries = {"1.jpg": cat, "2.jpg": cat[:3000], "3.txt": b"hello", "4.jpg": b"\xff\xd8" + bytes(2_000_001), "5.jpg": cat}
-    painted, records = unpacked(client.post("/v1/colorize/batch", files={"archive": packed(entries)}).content)
-    assert list(painted) == ["1.jpg", "5.jpg"]
+    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": packed(entries)}).content)
+    assert list(colorized) == ["1.jpg", "5.jpg"]
     problems = {record["name"]: record["problem"]["type"].rpartition(":")[2] for record in records if "problem" in record}  # type: ignore[index]
     assert problems == {"2.jpg": "broken-picture", "3.txt": "not-a-picture", "4.jpg": "too-large"}
 
 
-def test_an_item_that_cannot_be_unpacked_is_its_own_problem(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_item_with_wrong_checksum_gets_problem(client: TestClient, pictures: dict[str, bytes]) -> None:
     content = bytearray(packed({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}))
     content[60] ^= 255  # a byte of the first picture: its checksum is wrong then
-    painted, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
-    assert list(painted) == ["2.jpg"]
+    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
+    assert list(colorized) == ["2.jpg"]
     assert "cannot be unpacked" in records[0]["problem"]["detail"]  # type: ignore[index]
 
 
-def test_no_path_leaves_the_archive(client: TestClient, pictures: dict[str, bytes]) -> None:
+def test_output_paths_stay_inside_archive(client: TestClient, pictures: dict[str, bytes]) -> None:
     names = ["../../etc/cron.d/x.jpg", "/etc/x.jpg", "..\\..\\x.jpg", "C:\\x.jpg", "a/./b/../x.jpg", "....//x.jpg"]
     content = packed(dict.fromkeys(names, pictures["cat.jpg"]))
-    painted, records = unpacked(client.post("/v1/colorize/batch", files={"archive": content}).content)
-    assert len(painted) == len(names) == len(records)
-    for name in painted:
+    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": content}).content)
+    assert len(colorized) == len(names) == len(records)
+    for name in colorized:
         assert not name.startswith("/")
         assert not {"..", ".", ""} & set(name.split("/"))
         assert not set(name) & set('\\:*?"<>|')
 
 
-def test_a_link_in_an_archive_is_no_picture(client: TestClient) -> None:
+def test_symlink_in_archive_is_rejected(client: TestClient) -> None:
     link = zipfile.ZipInfo("x.jpg")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     buffer = io.BytesIO()
@@ -109,7 +109,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     return TestClient(create_app(Settings(jobs=False, max_items=3, max_unpacked_bytes=100_000, max_batch_bytes=1_000_000)))
 
 
-def test_too_much_is_refused_before_anything_is_unpacked(small: TestClient, pictures: dict[str, bytes]) -> None:
+def test_batch_over_limits_is_rejected_before_unpacking(small: TestClient, pictures: dict[str, bytes]) -> None:
     cat = pictures["cat.jpg"]
     bomb = packed({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     assert len(bomb) < 100_000
@@ -119,14 +119,14 @@ def test_too_much_is_refused_before_anything_is_unpacked(small: TestClient, pict
         (packed({f"{index}": b"" for index in range(5000)}), "more entries than allowed"),
         (bytes(1_000_001), "larger than 1000000 bytes"),
     ):
-        answer = small.post("/v1/colorize/batch", files={"archive": content})
-        assert (answer.status_code, answer.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
-        assert detail in answer.json()["detail"]
-    answer = small.post("/v1/colorize/batch", files=[("files", ("x.jpg", cat))] * 4)
-    assert answer.status_code == 413
+        response = small.post("/v1/colorize/batch", files={"archive": content})
+        assert (response.status_code, response.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
+        assert detail in response.json()["detail"]
+    response = small.post("/v1/colorize/batch", files=[("files", ("x.jpg", cat))] * 4)
+    assert response.status_code == 413
 
 
-def test_sizes_that_lie_unpack_to_no_more_than_they_say(small: TestClient) -> None:
+def test_item_larger_than_its_declared_size_is_rejected(small: TestClient) -> None:
     content = packed({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     lying = content.replace(struct.pack("<L", 50_000_000), struct.pack("<L", 1_000))
     assert lying != content
@@ -143,18 +143,18 @@ def test_sizes_that_lie_unpack_to_no_more_than_they_say(small: TestClient) -> No
         ({"other": b"x"}, 422, "bad-request"),
     ],
 )
-def test_what_is_no_parcel_is_told_so(client: TestClient, request_files: dict[str, bytes], status: int, slug: str) -> None:
-    answer = client.post("/v1/colorize/batch", files=request_files)
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:chromaroute:problem:{slug}")
-    assert "field" in answer.json()["detail"] or "archive" in answer.json()["detail"]
+def test_invalid_batch_is_rejected(client: TestClient, request_files: dict[str, bytes], status: int, slug: str) -> None:
+    response = client.post("/v1/colorize/batch", files=request_files)
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:chromaroute:problem:{slug}")
+    assert "field" in response.json()["detail"] or "archive" in response.json()["detail"]
 
 
-def test_bad_options_fail_the_whole_batch_at_once(client: TestClient, pictures: dict[str, bytes]) -> None:
-    answer = client.post("/v1/colorize/batch?category=spaceship", files={"files": pictures["cat.jpg"]})
-    assert (answer.status_code, answer.json()["option"]) == (422, "category")
+def test_invalid_option_rejects_whole_batch(client: TestClient, pictures: dict[str, bytes]) -> None:
+    response = client.post("/v1/colorize/batch?category=spaceship", files={"files": pictures["cat.jpg"]})
+    assert (response.status_code, response.json()["option"]) == (422, "category")
 
 
-def test_the_first_bytes_leave_before_the_last_picture_is_painted(
+def test_batch_response_is_streamed(
     client: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.batches import results
@@ -183,7 +183,7 @@ def test_the_first_bytes_leave_before_the_last_picture_is_painted(
     assert all(ahead <= done + places for done, ahead in enumerate(seen))
 
 
-def test_names_are_made_fit_and_told_apart() -> None:
+def test_names_are_sanitized_and_unique() -> None:
     assert safe_name("") == safe_name("..") == safe_name("/") == "picture"
     assert safe_name("a\x00b\n.jpg") == "a_b_.jpg"
     assert safe_name("Kirche am Bühl.jpg") == "Kirche am Bühl.jpg"
@@ -193,11 +193,11 @@ def test_names_are_made_fit_and_told_apart() -> None:
     assert output_name("a.bmp", "png") == "a.bmp.png"
     assert output_name("a.jpg", "tiff") == "a.jpg.tiff"
     names = UniqueNames("taken.jpg")
-    told = [names.claim(name) for name in ("a/x.jpg", "b/x.jpg", "a/X.jpg", "a/X-2.jpg", "a/x.jpg", "Taken.jpg")]
-    assert told == ["a/x.jpg", "b/x.jpg", "a/X-2.jpg", "a/X-2-2.jpg", "a/x-3.jpg", "Taken-2.jpg"]
+    claimed = [names.claim(name) for name in ("a/x.jpg", "b/x.jpg", "a/X.jpg", "a/X-2.jpg", "a/x.jpg", "Taken.jpg")]
+    assert claimed == ["a/x.jpg", "b/x.jpg", "a/X-2.jpg", "a/X-2-2.jpg", "a/x-3.jpg", "Taken-2.jpg"]
 
 
-def test_a_directory_that_hides_its_length_is_not_read(small: TestClient) -> None:
+def test_archive_with_falsified_directory_length_is_rejected(small: TestClient) -> None:
     honest = packed({f"{index}": b"" for index in range(9_000)})
     end = honest.rindex(b"PK\x05\x06")
     hidden = honest[: end + 8] + b"PK\x05\x06" + honest[end + 12 :]  # in the counts, which zipfile does not look at
@@ -206,18 +206,18 @@ def test_a_directory_that_hides_its_length_is_not_read(small: TestClient) -> Non
     record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9_000, 9_000, size, offset)
     wide = small_size[:end] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1) + small_size[end:]
     for content in (hidden, wide):
-        answer = small.post("/v1/colorize/batch", files={"archive": content})
-        assert answer.status_code == 413
-        assert "more entries than allowed" in answer.json()["detail"]
+        response = small.post("/v1/colorize/batch", files={"archive": content})
+        assert response.status_code == 413
+        assert "more entries than allowed" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_every_compression_is_read_and_its_damage_is_the_items(
+def test_damaged_item_gets_problem_for_every_compression(
     client: TestClient, pictures: dict[str, bytes], compression: int
 ) -> None:
     content = bytearray(packed({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}, compression))
     for place in range(60, 90):
         content[place] = 255
-    painted, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
-    assert list(painted) == ["2.jpg"]
+    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
+    assert list(colorized) == ["2.jpg"]
     assert records[0]["problem"]["type"].endswith("broken-picture")  # type: ignore[index]

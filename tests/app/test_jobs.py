@@ -22,7 +22,7 @@ from app.jobs.store import JobFolder, JobStore
 from app.main import create_app
 from app.settings import Settings, SettingsError
 from models.errors import CheckpointError
-from tests.server_process import free_port, told, wait_until
+from tests.server_process import free_port, parse_events, wait_until
 
 Encode = Callable[..., bytes]
 
@@ -34,12 +34,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-def sent(client: TestClient, pictures: dict[str, bytes], query: str = "", **headers: str) -> httpx2.Response:
+def post_job(client: TestClient, pictures: dict[str, bytes], query: str = "", **headers: str) -> httpx2.Response:
     files = [("files", (name, content)) for name, content in pictures.items()]
     return client.post(f"/v1/jobs{query}", files=files, headers=headers)
 
 
-def finished(client: TestClient, path: str) -> dict[str, object]:
+def wait_for_end(client: TestClient, path: str) -> dict[str, object]:
     wait_until(lambda: client.get(path).json()["state"] in ("finished", "cancelled"))
     return client.get(path).json()  # type: ignore[no-any-return]
 
@@ -49,13 +49,13 @@ def tasks_of(path: str) -> list[str]:
     return [flow.workflow_id for flow in DBOS.list_workflows(workflow_id_prefix=path.rpartition("/")[2])]
 
 
-def test_a_job_is_taken_at_once_painted_and_handed_out(service: TestClient, pictures: dict[str, bytes]) -> None:
-    answer = sent(service, pictures | {"notes.txt": b"no picture"}, "?format=png")
-    assert answer.status_code == 202
-    path = answer.headers["location"]
-    assert answer.json()["state"] == "queued"
-    assert answer.json()["total"] == 6
-    status = finished(service, path)
+def test_job_is_accepted_colorized_and_returned(service: TestClient, pictures: dict[str, bytes]) -> None:
+    response = post_job(service, pictures | {"notes.txt": b"no picture"}, "?format=png")
+    assert response.status_code == 202
+    path = response.headers["location"]
+    assert response.json()["state"] == "queued"
+    assert response.json()["total"] == 6
+    status = wait_for_end(service, path)
     assert (status["state"], status["done"], status["failed"]) == ("finished", 5, 1)
     assert datetime.fromisoformat(str(status["expires"])) > datetime.now(UTC) + timedelta(hours=23)
     result = service.get(f"{path}/result")
@@ -72,23 +72,23 @@ def test_a_job_is_taken_at_once_painted_and_handed_out(service: TestClient, pict
     assert service.get(f"{path}/result/-1").status_code == 404
 
 
-def test_events_come_in_order_and_go_on_behind_the_last_one(service: TestClient, pictures: dict[str, bytes]) -> None:
-    path = sent(service, pictures | {"notes.txt": b"no picture"}).headers["location"]
-    events = told(service.get(f"{path}/events").text)
+def test_events_are_ordered_and_resume_after_last_event_id(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = post_job(service, pictures | {"notes.txt": b"no picture"}).headers["location"]
+    events = parse_events(service.get(f"{path}/events").text)
     assert [event["event"] for event in events] == ["item"] * 6 + ["end"]
     assert [event["id"] for event in events] == list("0123456")
     assert [json.loads(event["data"])["record"]["name"] for event in events[:6]] == [*pictures, "notes.txt"]
     assert json.loads(events[-1]["data"])["state"] == "finished"
     for last, expected in (("3", ["4", "5", "6"]), ("5", ["6"]), ("99", ["100"]), ("x", list("0123456"))):
-        again = told(service.get(f"{path}/events", headers={"last-event-id": last}).text)
+        again = parse_events(service.get(f"{path}/events", headers={"last-event-id": last}).text)
         assert [event["id"] for event in again] == expected
 
 
-def test_an_unfinished_result_says_how_far_it_is_and_cancelling_keeps_what_is_painted(
+def test_result_of_unfinished_job_is_409_and_cancel_keeps_finished_items(
     service: TestClient, pictures: dict[str, bytes]
 ) -> None:
-    many = {f"{index}.jpg": pictures["cat.jpg"] for index in range(120)}
-    path = sent(service, many).headers["location"]
+    uploads = {f"{index}.jpg": pictures["cat.jpg"] for index in range(120)}
+    path = post_job(service, uploads).headers["location"]
     wait_until(lambda: service.get(path).json()["done"] >= 3)
     early = service.get(f"{path}/result")
     assert (early.status_code, early.json()["type"]) == (409, "urn:chromaroute:problem:job-unfinished")
@@ -96,7 +96,7 @@ def test_an_unfinished_result_says_how_far_it_is_and_cancelling_keeps_what_is_pa
     for _ in range(2):
         cancelled = service.post(f"{path}/cancel")
         assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
-    assert told(service.get(f"{path}/events").text)[-1]["event"] == "end"
+    assert parse_events(service.get(f"{path}/events").text)[-1]["event"] == "end"
 
     def at_rest() -> bool:
         before = service.get(path).json()["done"]
@@ -104,34 +104,34 @@ def test_an_unfinished_result_says_how_far_it_is_and_cancelling_keeps_what_is_pa
         return bool(service.get(path).json()["done"] == before)
 
     wait_until(at_rest)  # what was in hand ends
-    painted = service.get(path).json()["done"]
-    assert 3 <= painted < 120
+    colorized = service.get(path).json()["done"]
+    assert 3 <= colorized < 120
     with zipfile.ZipFile(io.BytesIO(service.get(f"{path}/result").content)) as archive:
-        assert len(archive.namelist()) == painted + 1
+        assert len(archive.namelist()) == colorized + 1
     assert service.delete(path).status_code == 204
     assert service.get(path).status_code == 404
 
 
-def test_the_same_idempotency_key_is_the_same_job(service: TestClient, pictures: dict[str, bytes]) -> None:
+def test_same_idempotency_key_gives_same_job(service: TestClient, pictures: dict[str, bytes]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: sent(service, pictures, **{"idempotency-key": "box-7"}), range(4)))
-    assert {answer.status_code for answer in answers} == {202}
-    assert len({answer.json()["id"] for answer in answers}) == 1
-    other = sent(service, pictures, "?quality=50", **{"idempotency-key": "box-7"})
+        responses = list(pool.map(lambda _: post_job(service, pictures, **{"idempotency-key": "box-7"}), range(4)))
+    assert {response.status_code for response in responses} == {202}
+    assert len({response.json()["id"] for response in responses}) == 1
+    other = post_job(service, pictures, "?quality=50", **{"idempotency-key": "box-7"})
     assert (other.status_code, other.json()["type"]) == (422, "urn:chromaroute:problem:idempotency-key-reused")
-    assert sent(service, pictures, **{"idempotency-key": "box-8"}).json()["id"] != answers[0].json()["id"]
+    assert post_job(service, pictures, **{"idempotency-key": "box-8"}).json()["id"] != responses[0].json()["id"]
 
 
-def test_unknown_jobs_and_bad_parcels_are_told_so(service: TestClient, pictures: dict[str, bytes]) -> None:
+def test_unknown_job_and_invalid_upload_are_rejected(service: TestClient, pictures: dict[str, bytes]) -> None:
     for name in ("nothing", "..", "%2e%2e", "a" * 32):
         assert service.get(f"/v1/jobs/{name}").status_code in (404, 405)
     assert service.post("/v1/jobs", files={"archive": b"no zip"}).status_code == 422
     assert service.post("/v1/jobs?category=spaceship", files={"files": pictures["cat.jpg"]}).status_code == 422
 
 
-def test_results_leave_when_they_have_expired(service: TestClient, pictures: dict[str, bytes]) -> None:
-    path = sent(service, pictures).headers["location"]
-    finished(service, path)
+def test_expired_results_are_deleted(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = post_job(service, pictures).headers["location"]
+    wait_for_end(service, path)
     jobs: JobQueue = service.app.state.jobs  # type: ignore[attr-defined]
     jobs.clean_up(datetime.now(UTC) + timedelta(hours=23))
     assert service.get(path).status_code == 200
@@ -142,33 +142,33 @@ def test_results_leave_when_they_have_expired(service: TestClient, pictures: dic
     assert list(jobs.store.folder.glob(".*")) == []
 
 
-def test_one_folder_of_jobs_has_one_server(service: TestClient) -> None:
+def test_job_folder_is_locked_by_one_server(service: TestClient) -> None:
     folder = service.app.state.jobs.settings.data_dir  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match="another server uses the jobs"):
         create_app(Settings(data_dir=folder))
 
 
-def test_without_jobs_nothing_is_written_and_they_are_refused(tmp_path: Path, pictures: dict[str, bytes]) -> None:
+def test_disabled_jobs_are_rejected_and_write_nothing(tmp_path: Path, pictures: dict[str, bytes]) -> None:
     with TestClient(create_app(Settings(data_dir=tmp_path / "data", jobs=False))) as client:
-        answer = client.post("/v1/jobs", files={"files": pictures["cat.jpg"]})
-        assert (answer.status_code, answer.json()["type"]) == (501, "urn:chromaroute:problem:jobs-disabled")
+        response = client.post("/v1/jobs", files={"files": pictures["cat.jpg"]})
+        assert (response.status_code, response.json()["type"]) == (501, "urn:chromaroute:problem:jobs-disabled")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_job_that_was_removed_may_be_sent_again_under_its_key(service: TestClient, pictures: dict[str, bytes]) -> None:
+def test_deleted_job_can_be_sent_again_with_same_idempotency_key(service: TestClient, pictures: dict[str, bytes]) -> None:
     for _ in range(2):
-        answer = sent(service, pictures, **{"idempotency-key": "again"})
-        assert answer.json()["state"] == "queued"
-        path = answer.headers["location"]
-        assert finished(service, path)["done"] == 5
+        response = post_job(service, pictures, **{"idempotency-key": "again"})
+        assert response.json()["state"] == "queued"
+        path = response.headers["location"]
+        assert wait_for_end(service, path)["done"] == 5
         assert service.delete(path).status_code == 204
         assert service.get(path).status_code == service.delete(path).status_code == 404
         wait_until(lambda: not tasks_of(path))  # noqa: B023
 
 
-def test_a_job_removed_in_hand_leaves_nothing_and_ends_its_streams(service: TestClient, pictures: dict[str, bytes]) -> None:
-    many = {f"{index}.jpg": pictures["cat.jpg"] for index in range(60)}
-    path = sent(service, many, **{"idempotency-key": "in hand"}).headers["location"]
+def test_deleting_running_job_removes_files_and_ends_event_stream(service: TestClient, pictures: dict[str, bytes]) -> None:
+    uploads = {f"{index}.jpg": pictures["cat.jpg"] for index in range(60)}
+    path = post_job(service, uploads, **{"idempotency-key": "in hand"}).headers["location"]
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(service.get, f"{path}/events")
         wait_until(lambda: service.get(path).json()["done"] >= 3)
@@ -177,22 +177,22 @@ def test_a_job_removed_in_hand_leaves_nothing_and_ends_its_streams(service: Test
         assert "event: end" not in stream.result(30).text
     time.sleep(1)
     assert not folder.exists()
-    assert sent(service, many, **{"idempotency-key": "in hand"}).status_code == 202
+    assert post_job(service, uploads, **{"idempotency-key": "in hand"}).status_code == 202
     assert service.delete(path).status_code == 204
 
 
-def test_events_of_a_cancelled_job_tell_every_picture_that_is_finished(service: TestClient, pictures: dict[str, bytes]) -> None:
-    path = sent(service, pictures).headers["location"]
-    finished(service, path)
+def test_cancelled_job_has_event_for_every_finished_item(service: TestClient, pictures: dict[str, bytes]) -> None:
+    path = post_job(service, pictures).headers["location"]
+    wait_for_end(service, path)
     job = service.app.state.jobs.find(path.rpartition("/")[2], None)  # type: ignore[attr-defined]
     (job.folder / "out" / "000001.done").unlink()  # as if others had been quicker
     job.cancel()
-    assert [event["id"] for event in told(service.get(f"{path}/events").text)] == ["0", "2", "3", "4", "5"]
+    assert [event["id"] for event in parse_events(service.get(f"{path}/events").text)] == ["0", "2", "3", "4", "5"]
     odd = service.get(f"{path}/events", headers={"last-event-id": "9" * 5000})
-    assert len(told(odd.text)) == 5
+    assert len(parse_events(odd.text)) == 5
 
 
-def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient) -> None:
+def test_other_files_in_job_folder_are_ignored(service: TestClient) -> None:
     folder: Path = service.app.state.jobs.store.folder  # type: ignore[attr-defined]
     (folder / "README").write_text("of the jobs")
     (folder / ("a" * 32)).mkdir()
@@ -207,7 +207,7 @@ def test_what_lies_among_the_jobs_and_is_none_is_left_alone(service: TestClient)
         (folder / "README").unlink()
 
 
-def test_what_is_not_the_pictures_fault_is_tried_again(
+def test_items_are_retried_after_errors_of_the_environment(
     service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.inference.engine import Engine
@@ -222,7 +222,7 @@ def test_what_is_not_the_pictures_fault_is_tried_again(
 
     monkeypatch.setattr(Engine, "colorize", failing)
     monkeypatch.setattr(queue, "RETRY_DELAY", 0.05)
-    assert finished(service, sent(service, pictures).headers["location"])["done"] == 5
+    assert wait_for_end(service, post_job(service, pictures).headers["location"])["done"] == 5
 
     found, record, hidden = JobStore.find, JobFolder.record, [OSError(errno.ESTALE, "Stale file handle") for _ in range(2)]
 
@@ -236,19 +236,19 @@ def test_what_is_not_the_pictures_fault_is_tried_again(
 
     monkeypatch.setattr(JobStore, "find", once(found))
     monkeypatch.setattr(JobFolder, "record", once(record))
-    assert finished(service, sent(service, pictures).headers["location"])["done"] == 5
+    assert wait_for_end(service, post_job(service, pictures).headers["location"])["done"] == 5
     assert not hidden
 
     async def never(self: Engine, *arguments: object, **options: object) -> object:
         raise ZeroDivisionError
 
     monkeypatch.setattr(Engine, "colorize", never)
-    path = sent(service, {"cat.jpg": pictures["cat.jpg"]}).headers["location"]
-    assert finished(service, path)["failed"] == 1
+    path = post_job(service, {"cat.jpg": pictures["cat.jpg"]}).headers["location"]
+    assert wait_for_end(service, path)["failed"] == 1
     assert '"status":500' in service.get(f"{path}/events").text
 
 
-def test_an_errand_that_fails_is_run_again_and_tidying_goes_on(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_background_task_is_retried_and_clean_up_continues(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.jobs.retry_worker.RETRY_DELAY", 0.05)
     monkeypatch.setattr("app.jobs.retry_worker.PERIOD", 0.1)
     runs: list[str] = []
@@ -265,7 +265,7 @@ def test_an_errand_that_fails_is_run_again_and_tidying_goes_on(service: TestClie
     assert runs.count("failed") == 5  # it went well the fifth time, and is not run again
 
 
-def test_a_full_disk_and_a_long_backlog_are_told_and_leave_nothing(
+def test_full_disk_and_full_backlog_are_rejected_and_leave_no_files(
     service: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder: Path = service.app.state.jobs.store.folder  # type: ignore[attr-defined]
@@ -276,15 +276,15 @@ def test_a_full_disk_and_a_long_backlog_are_told_and_leave_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr("app.jobs.store.replace_file", full)
-        answer = sent(service, pictures)
-        assert (answer.status_code, answer.json()["type"]) == (507, "urn:chromaroute:problem:insufficient-storage")
+        response = post_job(service, pictures)
+        assert (response.status_code, response.json()["type"]) == (507, "urn:chromaroute:problem:insufficient-storage")
     monkeypatch.setattr(service.app.state.jobs, "_backlog", 99_998)  # type: ignore[attr-defined]
-    answer = sent(service, pictures)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    response = post_job(service, pictures)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "60")
     assert sorted(folder.iterdir()) == before
 
 
-def test_jobs_that_cannot_be_kept_end_the_start(tmp_path: Path) -> None:
+def test_unusable_job_storage_stops_startup(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="CHROMAROUTE_DATA_DIR"):
         create_app(Settings(data_dir=tmp_path / "file"))

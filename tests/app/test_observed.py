@@ -22,7 +22,7 @@ def cat(photographs: dict[str, Image.Image], encoded: Encode) -> bytes:
     return encoded(photographs["cat"].convert("L"), "JPEG")
 
 
-def test_metrics_say_what_was_asked_how_long_it_took_and_who_painted(client: TestClient, cat: bytes) -> None:
+def test_metrics_count_requests_stages_and_routes(client: TestClient, cat: bytes) -> None:
     client.post("/v1/colorize", files={"file": cat})
     client.post("/v1/colorize", files={"file": b"no picture"})
     client.request("BREW", "/v1/colorize")
@@ -45,27 +45,27 @@ def test_metrics_say_what_was_asked_how_long_it_took_and_who_painted(client: Tes
     assert "unknown" not in text
 
 
-def test_every_answer_names_its_request_and_problems_repeat_it(client: TestClient) -> None:
+def test_request_id_is_in_header_and_problem_instance(client: TestClient) -> None:
     assert client.get("/livez", headers={"x-request-id": "scan-7.b"}).headers["x-request-id"] == "scan-7.b"
     for odd in ("two words", "x" * 65, "é", ""):
         made = client.get("/livez", headers={"x-request-id": odd.encode()}).headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{16}", made)
-    answer = client.post("/v1/colorize", files={"file": b"no picture"}, headers={"x-request-id": "scan-8"})
-    assert answer.json()["instance"] == "urn:chromaroute:request:scan-8"
+    response = client.post("/v1/colorize", files={"file": b"no picture"}, headers={"x-request-id": "scan-8"})
+    assert response.json()["instance"] == "urn:chromaroute:request:scan-8"
 
 
-def test_a_fault_is_a_problem_with_its_request_and_its_traceback_is_in_the_log(
+def test_internal_error_has_request_id_and_traceback_is_logged(
     client: TestClient, cat: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(client.app.state.engine.ensemble, "predict", lambda *_: 1 / 0)  # type: ignore[attr-defined]
     with caplog.at_level(logging.INFO, "chromaroute"):
-        answer = client.post("/v1/colorize", files={"file": cat}, headers={"x-request-id": "scan-9"})
-    assert (answer.status_code, answer.json()["instance"]) == (500, "urn:chromaroute:request:scan-9")
-    assert answer.headers["x-content-type-options"] == "nosniff"
+        response = client.post("/v1/colorize", files={"file": cat}, headers={"x-request-id": "scan-9"})
+    assert (response.status_code, response.json()["instance"]) == (500, "urn:chromaroute:request:scan-9")
+    assert response.headers["x-content-type-options"] == "nosniff"
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_logs_are_json_lines_that_tell_of_no_picture(cat: bytes, tmp_path: Path) -> None:
+def test_json_logs_contain_no_file_names(cat: bytes, tmp_path: Path) -> None:
     with serving(tmp_path, log_format="json", jobs=0) as server:
         httpx2.post(f"{server.address}/v1/colorize", files={"file": ("grandmother.jpg", cat)}, headers={"x-request-id": "scan-1"})
         httpx2.get(f"{server.address}/livez")
@@ -81,7 +81,7 @@ def test_logs_are_json_lines_that_tell_of_no_picture(cat: bytes, tmp_path: Path)
     assert not [line for line in lines if line.get("path") == "/livez"]  # health is asked for every few seconds
 
 
-def test_browsers_are_told_to_be_careful_and_other_origins_are_not_let_in(client: TestClient) -> None:
+def test_security_headers_are_set_and_cors_is_off_by_default(client: TestClient) -> None:
     for path in ("/", "/docs", "/v1/categories", "/web/page.js", "/nowhere"):
         headers = client.get(path, headers={"origin": "https://elsewhere.example"}).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -92,7 +92,7 @@ def test_browsers_are_told_to_be_careful_and_other_origins_are_not_let_in(client
     assert client.get("/").headers["content-security-policy"].count("'unsafe") == 0
 
 
-def test_origins_are_let_in_by_name(cat: bytes) -> None:
+def test_cors_allows_only_configured_origins(cat: bytes) -> None:
     shared = TestClient(create_app(Settings(jobs=False, cors_origins="https://album.example, https://press.example")))
     ours = shared.get("/v1/categories", headers={"origin": "https://press.example"})
     assert ours.headers["access-control-allow-origin"] == "https://press.example"

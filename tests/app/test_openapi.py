@@ -19,7 +19,7 @@ from tests.server_process import ROOT, serving
 
 
 @pytest.mark.parametrize("keys", [False, True])
-def test_schemathesis_finds_nothing(keys: bool, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_failures(keys: bool, tmp_path: Path) -> None:
     secret = add_key(tmp_path / "keys.json", "tester", 1_000_000)
     with serving(tmp_path, **({"keys": tmp_path / "keys.json"} if keys else {})) as server:
         command = [
@@ -36,15 +36,15 @@ def test_schemathesis_finds_nothing(keys: bool, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-6000:]
 
 
-def test_every_problem_is_documented_with_an_example_that_its_schema_allows(client: TestClient) -> None:
+def test_every_problem_type_has_valid_example(client: TestClient) -> None:
     asking = FastAPI()
     asking.include_router(survey.router)  # which is there only where a survey is served
     paths = {**client.get("/openapi.json").json()["paths"], **asking.openapi()["paths"]}
     examples: dict[str, dict[str, object]] = {}
     for operations in paths.values():
         for operation in operations.values():
-            for status, answer in operation["responses"].items():
-                found = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+            for status, response in operation["responses"].items():
+                found = response.get("content", {}).get("application/problem+json", {}).get("examples", {})
                 for slug, example in found.items():
                     assert str(example["value"]["status"]) == status
                     examples[slug] = example["value"]
@@ -56,11 +56,11 @@ def test_every_problem_is_documented_with_an_example_that_its_schema_allows(clie
 @pytest.mark.parametrize(
     "path", ["/v1/colorize", "/v1/route", "/v1/jobs", "/v1/jobs/{id}", "/v1/categories", "/v1/bundle", "/readyz"]
 )
-def test_answers_have_real_examples(client: TestClient, path: str) -> None:
+def test_response_examples_match_their_models(client: TestClient, path: str) -> None:
     document = client.get("/openapi.json").json()
     operation = next(iter(document["paths"][path].values()))
-    answer = operation["responses"].get("200") or operation["responses"]["202"]
-    reference = answer["content"]["application/json"]["schema"]
+    response = operation["responses"].get("200") or operation["responses"]["202"]
+    reference = response["content"]["application/json"]["schema"]
     name = (reference.get("items") or reference)["$ref"].rpartition("/")[2]
     model = {"ColorizedImage": ColorizedImage, "Decision": Decision, "JobStatus": JobStatus, "Category": Category, "BundleInfo": BundleInfo,
              "Status": Status}[name]  # fmt: skip
@@ -68,14 +68,14 @@ def test_answers_have_real_examples(client: TestClient, path: str) -> None:
         assert model.model_validate(example).model_dump(mode="json", exclude_none=True).keys() <= example.keys()
 
 
-def test_the_category_is_one_that_the_bundle_has(client: TestClient) -> None:
+def test_category_parameter_lists_categories_of_bundle(client: TestClient) -> None:
     parameters = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]["parameters"]
     named = next(parameter["schema"]["enum"] for parameter in parameters if parameter["name"] == "category")
     assert named[0] == "auto"
     assert set(named[1:]) == {row["name"] for row in client.get("/v1/categories").json()}
 
 
-def test_events_have_an_example_of_what_comes(client: TestClient) -> None:
+def test_event_stream_example_is_valid(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     stream = document["paths"]["/v1/jobs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["example"]
     data = [line.removeprefix("data: ") for line in stream.splitlines() if line.startswith("data: ")]

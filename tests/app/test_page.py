@@ -54,7 +54,7 @@ def open_one(page: Page, path: Path) -> None:
     expect(page.locator("#one.busy")).to_have_count(0)
 
 
-def test_one_picture_is_compared_rerouted_resaturated_and_downloaded(page: Page, scans: Path) -> None:
+def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scans: Path) -> None:
     open_one(page, scans / "flower.jpg")
     assert page.inner_text("#category") == "flower"
     assert page.inner_text("#confidence").endswith("%")
@@ -88,7 +88,7 @@ def test_one_picture_is_compared_rerouted_resaturated_and_downloaded(page: Page,
         assert image.mode == "RGB"
 
 
-def test_what_a_browser_cannot_show_is_shown_as_png_and_downloaded_as_it_is(page: Page, scans: Path) -> None:
+def test_tiff_is_shown_as_png_and_downloaded_as_tiff(page: Page, scans: Path) -> None:
     open_one(page, scans / "flower.tif")
     assert page.locator("#before").evaluate("image => image.naturalWidth") == 200
     with page.expect_download() as download:
@@ -96,7 +96,7 @@ def test_what_a_browser_cannot_show_is_shown_as_png_and_downloaded_as_it_is(page
     assert download.value.suggested_filename == "flower-colorized.tiff"
 
 
-def test_a_broken_file_is_named_and_the_next_one_works(page: Page, scans: Path) -> None:
+def test_broken_file_shows_error_and_next_file_works(page: Page, scans: Path) -> None:
     page.set_input_files("#files", scans / "broken.jpg")
     expect(page.locator("#status.error")).to_contain_text("truncated or damaged")
     expect(page.locator("#one")).to_be_hidden()
@@ -104,7 +104,7 @@ def test_a_broken_file_is_named_and_the_next_one_works(page: Page, scans: Path) 
     expect(page.locator("#status")).to_have_text("")
 
 
-def test_many_pictures_become_a_grid_with_their_own_errors_and_one_zip(page: Page, scans: Path) -> None:
+def test_several_pictures_become_grid_and_zip(page: Page, scans: Path) -> None:
     page.set_input_files("#files", sorted(scans.iterdir()))
     expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
     expect(page.locator("#grid li.done")).to_have_count(6)
@@ -134,7 +134,7 @@ def copies(picture: Path, number: int, folder: Path) -> Path:
     return many
 
 
-def test_cancelling_keeps_what_is_painted_however_often_it_is_clicked(page: Page, scans: Path, tmp_path: Path) -> None:
+def test_cancel_keeps_finished_pictures_even_after_double_click(page: Page, scans: Path, tmp_path: Path) -> None:
     page.set_input_files("#folder", copies(scans / "cat.jpg", 150, tmp_path))
     expect(page.locator("#grid li.done").nth(2)).to_be_visible(timeout=30_000)
     page.locator("#cancel").dblclick()
@@ -146,7 +146,7 @@ def test_cancelling_keeps_what_is_painted_however_often_it_is_clicked(page: Page
         assert 3 <= len(archive.namelist()) - 1 < 150
 
 
-def test_a_job_that_was_left_can_be_gone_back_to(page: Page, scans: Path, tmp_path: Path) -> None:
+def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) -> None:
     page.set_input_files("#folder", copies(scans / "cat.jpg", 60, tmp_path))
     expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
     open_one(page, scans / "flower.jpg")
@@ -157,7 +157,7 @@ def test_a_job_that_was_left_can_be_gone_back_to(page: Page, scans: Path, tmp_pa
     expect(page.locator("#earlier")).to_be_hidden()
 
 
-def test_a_late_answer_does_not_come_back_over_what_was_opened_since(page: Page, scans: Path) -> None:
+def test_late_response_does_not_replace_newer_view(page: Page, scans: Path) -> None:
     page.evaluate("""() => {
       const decode = HTMLImageElement.prototype.decode;
       HTMLImageElement.prototype.decode = async function () {
@@ -173,7 +173,7 @@ def test_a_late_answer_does_not_come_back_over_what_was_opened_since(page: Page,
     expect(page.locator("#one")).to_be_hidden()
 
 
-def test_a_folder_may_be_chosen_and_what_is_no_picture_in_it_is_left(page: Page, scans: Path, tmp_path: Path) -> None:
+def test_folder_upload_ignores_other_files(page: Page, scans: Path, tmp_path: Path) -> None:
     box = tmp_path / "box"
     shutil.copytree(scans, box / "inner")
     (box / "notes.txt").write_text("of the box")
@@ -182,7 +182,7 @@ def test_a_folder_may_be_chosen_and_what_is_no_picture_in_it_is_left(page: Page,
     expect(page.locator("#grid .name").first).to_contain_text("box/inner/")
 
 
-def test_the_whole_way_goes_by_keyboard(page: Page, scans: Path) -> None:
+def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
     open_one(page, scans / "city.jpg")
     page.locator("#files").focus()
     names: list[str] = []
@@ -206,7 +206,7 @@ def test_the_whole_way_goes_by_keyboard(page: Page, scans: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_is_accessible_and_fits_in_light_and_dark_on_phones_and_desks(page: Page, scans: Path, scheme: str, width: int) -> None:
+def test_page_is_accessible_and_fits_viewport(page: Page, scans: Path, scheme: str, width: int) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 800})
     for files in (scans / "cat.jpg", [scans / "cat.jpg", scans / "broken.jpg"]):
@@ -222,7 +222,7 @@ def test_it_is_accessible_and_fits_in_light_and_dark_on_phones_and_desks(page: P
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_key_is_asked_for_where_one_is_needed(browser: Browser, scans: Path, tmp_path: Path) -> None:
+def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) -> None:
     secret = add_key(tmp_path / "keys.json", "reader", 60)
     with serving(tmp_path, keys=tmp_path / "keys.json") as server:
         page = browser.new_page()

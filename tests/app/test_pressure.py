@@ -1,4 +1,4 @@
-"""Too many requests, too slow ones, clients that leave, and an end in good order; on a server of its own."""
+"""Too many requests, too blocked ones, clients that leave, and an end in good order; on a server of its own."""
 
 import asyncio
 import io
@@ -30,19 +30,19 @@ def cat(photographs: dict[str, Image.Image], encoded: Encode) -> bytes:
     return encoded(photographs["cat"].convert("L"), "JPEG")
 
 
-class Slow:
-    """Holds every painting until it is told to let go."""
+class BlockedPredict:
+    """Holds every painting until it is told to let released."""
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.begun = threading.Event(), 0
-        paint = engine.ensemble.predict
+        self.released, self.calls = threading.Event(), 0
+        predict = engine.ensemble.predict
 
-        def slow(*arguments: object) -> object:
-            self.begun += 1
-            assert self.go.wait(30)
-            return paint(*arguments)  # type: ignore[arg-type]
+        def blocked(*arguments: object) -> object:
+            self.calls += 1
+            assert self.released.wait(30)
+            return predict(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(engine.ensemble, "predict", slow)
+        monkeypatch.setattr(engine.ensemble, "predict", blocked)
 
 
 def metric(client: TestClient, name: str) -> float:
@@ -50,42 +50,42 @@ def metric(client: TestClient, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines)
 
 
-def test_a_full_queue_refuses_at_once_and_takes_again_when_there_is_room(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_over_limit_are_rejected_until_slots_are_free(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with TestClient(create_app(Settings(jobs=False, max_requests=3))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        slow = Slow(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
+        blocked = BlockedPredict(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
         with ThreadPoolExecutor(3) as pool:
-            inside = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(3)]
+            running = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(3)]
             wait_until(lambda: metric(client, "chromaroute_requests_in_flight ") == 3)
             refused = client.post("/v1/colorize", files={"file": cat})
             assert (refused.status_code, refused.json()["type"]) == (503, "urn:chromaroute:problem:overloaded")
             assert refused.headers["retry-after"] == "1"
             assert client.get("/livez").status_code == client.get("/v1/categories").status_code == 200
-            slow.go.set()
-            assert [future.result().status_code for future in inside] == [200] * 3
+            blocked.released.set()
+            assert [future.result().status_code for future in running] == [200] * 3
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
         assert metric(client, 'chromaroute_refused_total{reason="overloaded"}') == 1
 
 
-def test_past_the_deadline_is_a_504_and_waiting_work_is_dropped(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadline_is_504_and_waiting_requests_are_dropped(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with TestClient(create_app(Settings(jobs=False, deadline=2))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        slow = Slow(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
+        blocked = BlockedPredict(client.app.state.engine, monkeypatch)  # type: ignore[attr-defined]
         with ThreadPoolExecutor(6) as pool:
             late = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(6)]
             wait_until(lambda: metric(client, 'chromaroute_refused_total{reason="deadline"}') == 6)
-            assert slow.begun == 1  # the one in the thread of the networks; the others were never begun
-            slow.go.set()
+            assert blocked.calls == 1  # the one in the thread of the networks; the others were never calls
+            blocked.released.set()
             for future in late:
                 assert (future.result().status_code, future.result().json()["type"]) == (
                     504,
                     "urn:chromaroute:problem:deadline-exceeded",
                 )
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
-        assert slow.begun == 2
+        assert blocked.calls == 2
 
 
-def test_work_for_clients_that_left_is_dropped(cat: bytes, tmp_path: Path) -> None:
+def test_requests_of_disconnected_clients_are_dropped(cat: bytes, tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.open(io.BytesIO(cat)).resize((5000, 4000)).save(big, "PNG")
     with serving(tmp_path, jobs=0) as server:
@@ -105,7 +105,7 @@ def test_work_for_clients_that_left_is_dropped(cat: bytes, tmp_path: Path) -> No
         assert not encoded_pictures or float(encoded_pictures[0].split()[1]) < 12
 
 
-def test_people_go_before_jobs(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_pictures_have_priority_over_jobs(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a job waits its turn, single pictures overtake it: the background gives way while anybody is there."""
     monkeypatch.setattr("app.inference.engine.YIELD_SECONDS", 60)
 
@@ -132,25 +132,25 @@ def test_people_go_before_jobs(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> N
         return seen
 
     seen = asyncio.run(run())
-    assert seen.count("job") <= 4  # those that had begun
+    assert seen.count("job") <= 4  # those that had calls
     assert seen.count("person") == 6
 
 
-def test_sigterm_turns_ready_to_503_first_and_lets_answers_finish(cat: bytes, tmp_path: Path) -> None:
+def test_sigterm_drains_before_shutdown(cat: bytes, tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.open(io.BytesIO(cat)).resize((6000, 5000)).save(big, "PNG")
     with serving(tmp_path, drain=3) as server, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(httpx2.post, f"{server.address}/v1/colorize", files={"file": big.getvalue()}, timeout=60)
+        response = pool.submit(httpx2.post, f"{server.address}/v1/colorize", files={"file": big.getvalue()}, timeout=60)
         wait_until(lambda: "chromaroute_requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: httpx2.get(f"{server.address}/readyz").status_code == 503)
         assert httpx2.get(f"{server.address}/readyz").json() == {"status": "draining"}
         assert httpx2.get(f"{server.address}/livez").status_code == 200
-        assert answer.result().status_code == 200
+        assert response.result().status_code == 200
         assert server.process.wait(30) in (0, -signal.SIGTERM)
 
 
-def test_memory_returns_after_a_burst_of_500_mixed_uploads(
+def test_memory_is_released_after_burst_of_500_uploads(
     photographs: dict[str, Image.Image], encoded: Encode, tmp_path: Path
 ) -> None:
     uploads = [encoded(picture.convert("L").resize((600 * scale, 500 * scale)), format)
@@ -177,7 +177,7 @@ def test_memory_returns_after_a_burst_of_500_mixed_uploads(
         wait_until(lambda: server.memory < before + 50, 20)
 
 
-def test_a_batch_whose_upload_stops_is_ended_and_gives_its_place_back(cat: bytes, tmp_path: Path) -> None:
+def test_stalled_batch_upload_is_408_and_frees_slot(cat: bytes, tmp_path: Path) -> None:
     with serving(tmp_path, jobs=0, deadline=5, max_requests=8) as server:
         host, port = server.address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as silent:
@@ -189,14 +189,14 @@ def test_a_batch_whose_upload_stops_is_ended_and_gives_its_place_back(cat: bytes
             full = httpx2.post(f"{server.address}/v1/colorize/batch", files={"files": cat})
             assert (full.status_code, full.headers["retry-after"]) == (503, "1")  # one in eight may bring many pictures
             assert httpx2.post(f"{server.address}/v1/colorize", files={"file": cat}).status_code == 200
-            with HTTPResponse(silent) as answer:
-                answer.begin()
-                assert answer.status == 408
-                assert b"slow-client" in answer.read()
+            with HTTPResponse(silent) as response:
+                response.begin()
+                assert response.status == 408
+                assert b"blocked-client" in response.read()
         assert httpx2.post(f"{server.address}/v1/colorize/batch", files={"files": cat}).status_code == 200
 
 
-def test_a_batch_whose_answer_is_not_taken_gives_its_place_back(cat: bytes, tmp_path: Path) -> None:
+def test_unread_batch_response_frees_slot(cat: bytes, tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((1500, 1500), 80).save(big, "PNG")
     with serving(tmp_path, jobs=0, deadline=1, max_requests=8) as server:
@@ -212,35 +212,35 @@ def test_a_batch_whose_answer_is_not_taken_gives_its_place_back(cat: bytes, tmp_
             assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
 
 
-def test_memory_is_given_back_once_after_the_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
+def test_idle_trimmer_trims_once_after_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[float] = []
     monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.2)
-    monkeypatch.setattr("app.inference.idle_trim._trim", lambda: given.append(time.monotonic()))
+    monkeypatch.setattr("app.inference.idle_trim._trim", lambda: trimmed.append(time.monotonic()))
 
     async def run() -> float:
-        settling = IdleTrimmer()
+        trimmer = IdleTrimmer()
         for _ in range(5):
-            settling.touch()
+            trimmer.touch()
             await asyncio.sleep(0.05)
         last = time.monotonic()
         await asyncio.sleep(0.5)
         return last
 
     last = asyncio.run(run())
-    assert len(given) == 1
-    assert given[0] > last
+    assert len(trimmed) == 1
+    assert trimmed[0] > last
 
 
-def test_pictures_are_followed_by_giving_memory_back(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = threading.Event()
+def test_memory_is_trimmed_after_picture(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed = threading.Event()
     monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.1)
-    monkeypatch.setattr("app.inference.idle_trim._trim", given.set)
+    monkeypatch.setattr("app.inference.idle_trim._trim", trimmed.set)
     with TestClient(create_app(Settings(jobs=False))) as client:
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
-        assert given.wait(10)
+        assert trimmed.wait(10)
 
 
-def test_a_picture_that_is_not_taken_gives_its_place_back(tmp_path: Path) -> None:
+def test_unread_picture_response_frees_slot(tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((3000, 3000), 80).save(big, "PNG")
     with serving(tmp_path, jobs=0, deadline=10, max_requests=1) as server:
@@ -252,6 +252,6 @@ def test_a_picture_that_is_not_taken_gives_its_place_back(tmp_path: Path) -> Non
             silent.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
             wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
             wait_until(lambda: 'stage_seconds_count{stage="encode"} 1.0' in httpx2.get(f"{server.address}/metrics").text)
-            assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the answer waits for its client
+            assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the response waits for its client
             wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
             assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text

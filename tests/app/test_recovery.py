@@ -15,16 +15,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server_process import Server, free_port, serving, told, wait_until
+from tests.server_process import Server, free_port, parse_events, serving, wait_until
 
 
-def posted(server: Server, archive: bytes) -> str:
-    answer = httpx2.post(f"{server.address}/v1/jobs", files={"archive": archive}, timeout=60)
-    assert answer.status_code == 202
-    return str(answer.json()["id"])
+def post_job(server: Server, archive: bytes) -> str:
+    response = httpx2.post(f"{server.address}/v1/jobs", files={"archive": archive}, timeout=60)
+    assert response.status_code == 202
+    return str(response.json()["id"])
 
 
-def of_200(pictures: dict[str, bytes]) -> bytes:
+def archive_of_200(pictures: dict[str, bytes]) -> bytes:
     """An archive of two hundred pictures."""
     contents = list(pictures.values())
     buffer = io.BytesIO()
@@ -34,39 +34,39 @@ def of_200(pictures: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def painted(out: Path) -> dict[str, int]:
+def finished_items(out: Path) -> dict[str, int]:
     """Which pictures are finished, and when each was."""
     return {path.stem: path.stat().st_mtime_ns for path in out.glob("*.done")}
 
 
-def test_a_job_survives_sigkill_anywhere_with_every_picture_once(tmp_path: Path, pictures: dict[str, bytes]) -> None:
+def test_job_survives_sigkill_and_colorizes_each_item_once(tmp_path: Path, pictures: dict[str, bytes]) -> None:
     before: dict[str, int] = {}
-    name, paints = "", 0
+    name, colorized = "", 0
     for share in (0.0, 0.1, 0.5, 0.97):
         with serving(tmp_path) as server:
-            name = name or posted(server, of_200(pictures))
+            name = name or post_job(server, archive_of_200(pictures))
             out = tmp_path / "data" / "jobs" / name / "out"
-            wait_until(lambda: len(painted(out)) >= 200 * share)  # noqa: B023
-            paints += counted(server)
+            wait_until(lambda: len(finished_items(out)) >= 200 * share)  # noqa: B023
+            colorized += colorized_items(server)
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
-        now = painted(out)
-        assert before.items() <= now.items()  # what was finished was not painted again
+        now = finished_items(out)
+        assert before.items() <= now.items()  # what was finished was not colorized again
         before = now
     with serving(tmp_path) as server:
-        events = told(httpx2.get(f"{server.address}/v1/jobs/{name}/events", timeout=120).text)
+        events = parse_events(httpx2.get(f"{server.address}/v1/jobs/{name}/events", timeout=120).text)
         assert [event["id"] for event in events] == [str(index) for index in range(201)]
-        assert before.items() <= painted(out).items()
-        assert paints + counted(server) <= 200 + 5 * 8  # only what was in hand at each end was lost
+        assert before.items() <= finished_items(out).items()
+        assert colorized + colorized_items(server) <= 200 + 5 * 8  # only what was in hand at each end was lost
         with zipfile.ZipFile(io.BytesIO(httpx2.get(f"{server.address}/v1/jobs/{name}/result", timeout=60).content)) as archive:
             assert archive.namelist() == [f"{index:03}.jpg" for index in range(200)] + ["decisions.json"]
             assert len(json.loads(archive.read("decisions.json"))) == 200
 
 
-def counted(server: Server) -> int:
-    """Pictures of jobs that this process has painted."""
+def colorized_items(server: Server) -> int:
+    """Pictures of jobs that this process has colorized."""
     text = httpx2.get(f"{server.address}/metrics").text
-    return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("chromaroute_job_pictures_total"))
+    return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("chromaroute_job_items_total"))
 
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
@@ -105,30 +105,30 @@ def replica(name: str, folder: Path, database: str) -> AbstractContextManager[Se
     return serving(folder / name, replica=name, data_dir=folder / "data", database=database)
 
 
-def test_replicas_share_a_job_through_postgresql_and_survive_each_other(
+def test_replica_takes_over_job_of_killed_replica(
     postgres: str, tmp_path: Path, pictures: dict[str, bytes]
 ) -> None:
     with replica("one", tmp_path, postgres) as one, replica("two", tmp_path, postgres) as two:
-        name = posted(one, of_200(pictures))
+        name = post_job(one, archive_of_200(pictures))
         out = tmp_path / "data" / "jobs" / name / "out"
-        wait_until(lambda: min(counted(one), counted(two)) >= 5)  # both work on it
+        wait_until(lambda: min(colorized_items(one), colorized_items(two)) >= 5)  # both work on it
         one.process.send_signal(signal.SIGKILL)
         one.process.wait()
-        before = painted(out)
+        before = finished_items(out)
         os.utime(tmp_path / "data" / "replicas" / "one", (0, 0))  # as if a minute had passed without a sign of it
-        answer = httpx2.get(f"{two.address}/v1/jobs/{name}/events", headers={"last-event-id": "9"}, timeout=120)
-        assert [event["id"] for event in told(answer.text)] == [str(index) for index in range(10, 201)]
-        assert before.items() <= painted(out).items()
-        assert len(painted(out)) == 200
+        response = httpx2.get(f"{two.address}/v1/jobs/{name}/events", headers={"last-event-id": "9"}, timeout=120)
+        assert [event["id"] for event in parse_events(response.text)] == [str(index) for index in range(10, 201)]
+        assert before.items() <= finished_items(out).items()
+        assert len(finished_items(out)) == 200
         assert "lost replica one" in two.log.read_text()
 
 
-def test_what_a_replica_leaves_when_it_ends_in_order_goes_on_at_once(
+def test_replica_takes_over_job_at_once_after_orderly_shutdown(
     postgres: str, tmp_path: Path, pictures: dict[str, bytes]
 ) -> None:
     with replica("four", tmp_path, postgres) as four:
         with replica("three", tmp_path, postgres) as three:
-            name = posted(three, of_200(pictures))
-            wait_until(lambda: counted(three) >= 5)
+            name = post_job(three, archive_of_200(pictures))
+            wait_until(lambda: colorized_items(three) >= 5)
         wait_until(lambda: httpx2.get(f"{four.address}/v1/jobs/{name}").json()["state"] == "finished", 40)
         assert httpx2.get(f"{four.address}/v1/jobs/{name}").json()["done"] == 200

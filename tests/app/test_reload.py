@@ -37,17 +37,17 @@ def rename(folder: Path, name: str) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_a_new_bundle_is_swapped_in_under_requests_and_a_bad_one_is_refused(
+def test_reload_swaps_bundle_during_requests_and_rejects_invalid_bundle(
     folder: Path, cat: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False))) as client, ThreadPoolExecutor(4) as pool:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        inside = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(40)]
+        running = [pool.submit(client.post, "/v1/colorize", files={"file": cat}) for _ in range(40)]
         rename(folder, "newer")
-        answer = client.post("/v1/bundle/reload")
-        assert answer.json()["bundle"].startswith("newer@")
-        answers = [future.result() for future in inside]
-        assert {each.status_code for each in answers} == {200}
+        response = client.post("/v1/bundle/reload")
+        assert response.json()["bundle"].startswith("newer@")
+        responses = [future.result() for future in running]
+        assert {each.status_code for each in responses} == {200}
         assert client.post("/v1/colorize", files={"file": cat}).headers["x-chromaroute-bundle"].startswith("newer@")
         assert 'bundle="newer@' in client.get("/metrics").text
         assert 'bundle="everyday@' not in client.get("/metrics").text
@@ -65,27 +65,27 @@ def test_a_new_bundle_is_swapped_in_under_requests_and_a_bad_one_is_refused(
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
 
 
-def test_sighup_reads_the_bundle_and_the_keys_again(folder: Path, tmp_path: Path) -> None:
+def test_sighup_reloads_bundle_and_keys(folder: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     old, new = add_key(keys, "old", 60), add_key(keys, "new", 60)
     with serving(tmp_path, bundle=folder, keys=keys) as server:
 
-        def seen(secret: str) -> httpx2.Response:
+        def get_bundle(secret: str) -> httpx2.Response:
             return httpx2.get(f"{server.address}/v1/bundle", headers={"authorization": f"Bearer {secret}"})
 
-        assert seen(old).status_code == 200
+        assert get_bundle(old).status_code == 200
         revoke_key(keys, "old")
         rename(folder, "newer")
         server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: seen(new).json()["bundle"].startswith("newer@"))
-        assert seen(old).status_code == 401
+        wait_until(lambda: get_bundle(new).json()["bundle"].startswith("newer@"))
+        assert get_bundle(old).status_code == 401
         (folder / MANIFEST).write_text("{}")
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "not reloaded" in server.log.read_text())
-        assert seen(new).json()["bundle"].startswith("newer@")
+        assert get_bundle(new).json()["bundle"].startswith("newer@")
 
 
-def test_a_link_may_be_turned_to_a_new_bundle(folder: Path, tmp_path: Path, cat: bytes) -> None:
+def test_reload_follows_changed_symlink(folder: Path, tmp_path: Path, cat: bytes) -> None:
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     rename(other, "other")
     link = tmp_path / "current"
@@ -97,12 +97,12 @@ def test_a_link_may_be_turned_to_a_new_bundle(folder: Path, tmp_path: Path, cat:
         assert client.post("/v1/bundle/reload").json()["bundle"].startswith("other@")
 
 
-def test_an_expert_that_left_memory_and_changed_on_the_disk_is_a_503(folder: Path, cat: bytes) -> None:
+def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
         (folder / "flower.safetensors").write_bytes(b"another")
-        answer = client.post("/v1/colorize?category=flower", files={"file": cat})
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:chromaroute:problem:bundle-changed")
+        response = client.post("/v1/colorize?category=flower", files={"file": cat})
+        assert (response.status_code, response.json()["type"]) == (503, "urn:chromaroute:problem:bundle-changed")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200

@@ -5,7 +5,7 @@ import pytest
 from app.settings import SettingsError, load_settings
 
 
-def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_arguments_override_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHROMAROUTE_MAX_PIXELS", "1000")
     monkeypatch.setenv("CHROMAROUTE_BUNDLE", "/somewhere")
     settings = load_settings(bundle=tmp_path)
@@ -14,7 +14,7 @@ def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytes
     assert load_settings(bundle=None).bundle == Path("/somewhere")
 
 
-def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_value_is_reported_with_setting_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMAROUTE_MAX_BYTES", "-1")
     with pytest.raises(SettingsError, match="CHROMAROUTE_MAX_BYTES is '-1'"):
         load_settings()
@@ -30,13 +30,13 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_PIXELS", "1e12"),
     ],
 )
-def test_values_that_could_never_work_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_values_are_rejected(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"CHROMAROUTE_{name}", value)
     with pytest.raises(SettingsError, match=f"CHROMAROUTE_{name}"):
         load_settings()
 
 
-def test_an_unknown_setting_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_setting_is_rejected_with_known_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMAROUTE_MAX_PIXEL", "1000")
     with pytest.raises(SettingsError, match=r"CHROMAROUTE_MAX_PIXEL: .*CHROMAROUTE_MAX_PIXELS"):
         load_settings()

@@ -52,7 +52,7 @@ def pale(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def photographed(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of crops of photographs, in four categories."""
     path = tmp_path_factory.mktemp("data") / "manifest.csv"
     write_index(prepare(category_folders, "test").entries, path)
@@ -60,11 +60,11 @@ def photographed(category_folders: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def survey(vivid: Path, pale: Path, photographed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def survey(vivid: Path, pale: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A question of each kind for every category."""
-    out = tmp_path_factory.mktemp("survey") / "box"
-    told = run("survey", "build", EVERYDAY, vivid, pale, "--out", out, "--data", photographed, "--natural", 1, "--real", 1)
-    assert "8 questions" in told
+    out = tmp_path_factory.mktemp("survey") / "survey"
+    output = run("survey", "build", EVERYDAY, vivid, pale, "--out", out, "--data", dataset, "--natural", 1, "--real", 1)
+    assert "8 questions" in output
     return out
 
 
@@ -73,11 +73,11 @@ Key = dict[str, dict[str, dict[str, str]]]
 
 @pytest.fixture(scope="module")
 def key(survey: Path) -> Key:
-    questions: Key = json.loads(survey.with_name("box.key.json").read_text())["questions"]
+    questions: Key = json.loads(survey.with_name("survey.key.json").read_text())["questions"]
     return questions
 
 
-def test_the_folder_that_is_served_does_not_say_who_painted_what(survey: Path, key: Key) -> None:
+def test_served_folder_does_not_reveal_candidates(survey: Path, key: Key) -> None:
     card = (survey / "survey.json").read_text()
     assert not any(word in card for word in ("everyday", "vivid", "pale", "truth", "cat", "category"))
     names = {path.name for path in survey.iterdir()} - {"survey.json"}
@@ -86,16 +86,16 @@ def test_the_folder_that_is_served_does_not_say_who_painted_what(survey: Path, k
         with Image.open(survey / name) as image:
             assert not image.info.get("exif")
     written = sorted(names, key=lambda name: (survey / name).stat().st_mtime_ns)
-    assert written == sorted(names)  # in the order of their names, and not of those who painted them
+    assert written == sorted(names)  # in the order of their names, and not of those who colorized them
     for category in ("cat", "food", "flower", "general"):
         own = {each["kind"]: sorted(each["pictures"].values()) for each in key.values() if each["category"] == category}  # type: ignore[index]
         assert own == {"natural": ["everyday", "pale", "vivid"], "real": ["everyday", "pale", "truth", "vivid"]}  # type: ignore[comparison-overlap]
 
 
-def test_a_seed_makes_the_same_survey_and_another_one_another(
-    survey: Path, vivid: Path, pale: Path, photographed: Path, tmp_path: Path
+def test_survey_is_determined_by_seed(
+    survey: Path, vivid: Path, pale: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    arguments = ("survey", "build", EVERYDAY, vivid, pale, "--data", photographed, "--real", 1)
+    arguments = ("survey", "build", EVERYDAY, vivid, pale, "--data", dataset, "--real", 1)
     for name, seed in (("same", 0), ("other", 1)):
         run(*arguments, "--out", tmp_path / name, "--seed", seed)
     first, same, other = ((folder / "survey.json").read_bytes() for folder in (survey, tmp_path / "same", tmp_path / "other"))
@@ -108,7 +108,7 @@ def test_a_seed_makes_the_same_survey_and_another_one_another(
     assert ((tmp_path / "same.key.json").read_bytes(), (tmp_path / "same" / "survey.json").read_bytes()) == kept
 
 
-def test_what_cannot_be_asked_is_said(vivid: Path, photographed: Path, tmp_path: Path) -> None:
+def test_invalid_survey_arguments_are_reported(vivid: Path, dataset: Path, tmp_path: Path) -> None:
     alike = like_everyday(tmp_path / "alike", "alike", 1)
     shutil.copy(EVERYDAY / "manifest.json", alike)
     text = (alike / "manifest.json").read_text()
@@ -118,37 +118,37 @@ def test_what_cannot_be_asked_is_said(vivid: Path, photographed: Path, tmp_path:
     for arguments, message in (
         ((EVERYDAY,), "1 bundles cannot be compared"),
         ((EVERYDAY, vivid, "--natural", "13"), "has only 12 pictures"),
-        ((EVERYDAY, alike, "--category", "cat"), "12 were painted alike"),
+        ((EVERYDAY, alike, "--category", "cat"), "12 were colorized alike"),
         ((EVERYDAY, EVERYDAY), "is given twice"),
         ((EVERYDAY, vivid, "--key", tmp_path / "out" / "key.json"), "would lie in the folder that is served"),
         ((EVERYDAY, vivid, "--category", "cat", "--category", "dragon"), "--category dragon is not in the data"),
         ((EVERYDAY, vivid, "--out", tmp_path / "precious"), "is no survey"),
     ):
         with pytest.raises(DataError, match=message):
-            run("survey", "build", "--data", photographed, "--out", tmp_path / "out", *arguments)
+            run("survey", "build", "--data", dataset, "--out", tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
-def asking(survey: Path, tmp_path: Path) -> Iterator[TestClient]:
+def voting(survey: Path, tmp_path: Path) -> Iterator[TestClient]:
     with TestClient(create_app(Settings(survey=survey, data_dir=tmp_path, jobs=False))) as client:
         yield client
 
 
-def asked(asking: TestClient, voter: str = VOTER) -> dict[str, Any]:
-    answer = asking.get("/survey/questions", headers={"X-Survey-Voter": voter})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+def get_questions(voting: TestClient, voter: str = VOTER) -> dict[str, Any]:
+    response = voting.get("/survey/questions", headers={"X-Survey-Voter": voter})
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
-def vote(asking: TestClient, question: str, choice: str, voter: str = VOTER) -> Any:
-    return asking.post("/survey/votes", json={"question": question, "choice": choice}, headers={"X-Survey-Voter": voter})
+def vote(voting: TestClient, question: str, choice: str, voter: str = VOTER) -> Any:
+    return voting.post("/survey/votes", json={"question": question, "choice": choice}, headers={"X-Survey-Voter": voter})
 
 
-def test_everybody_has_an_order_of_their_own_and_keeps_it(asking: TestClient, key: Key) -> None:
+def test_each_voter_has_own_stable_order(voting: TestClient, key: Key) -> None:
     orders, seen = set(), Counter[str]()
     for number in range(60):
-        questions = asked(asking, f"{number:032x}")["questions"]
+        questions = get_questions(voting, f"{number:032x}")["questions"]
         orders.add(str(questions))
         for question in questions:
             if question["kind"] == "real":
@@ -159,25 +159,25 @@ def test_everybody_has_an_order_of_their_own_and_keeps_it(asking: TestClient, ke
     assert len(orders) == 60
     assert set(seen) == {"truth", "everyday", "vivid", "pale"}
     assert min(seen.values()) > 30  # of 240: each as often as the others
-    assert asked(asking) == asked(asking)
+    assert get_questions(voting) == get_questions(voting)
 
 
-def test_a_vote_counts_once(asking: TestClient) -> None:
-    question = next(each for each in asked(asking)["questions"] if each["kind"] == "natural")
-    assert [vote(asking, question["id"], question["pictures"][0]).status_code for _ in range(2)] == [204, 204]
-    other = vote(asking, question["id"], question["pictures"][1])
+def test_only_first_vote_counts(voting: TestClient) -> None:
+    question = next(each for each in get_questions(voting)["questions"] if each["kind"] == "natural")
+    assert [vote(voting, question["id"], question["pictures"][0]).status_code for _ in range(2)] == [204, 204]
+    other = vote(voting, question["id"], question["pictures"][1])
     assert (other.status_code, other.json()["type"]) == (409, "urn:chromaroute:problem:already-voted")
-    left = asked(asking)
+    left = get_questions(voting)
     assert (left["total"], len(left["questions"])) == (8, 7)
     assert question["id"] not in [each["id"] for each in left["questions"]]
 
 
-def test_pictures_tell_nothing_by_their_headers_and_come_from_memory(asking: TestClient, survey: Path) -> None:
+def test_picture_headers_reveal_nothing(voting: TestClient, survey: Path) -> None:
     name = next(survey.glob("*.jpg")).name
-    found = asking.get(f"/survey/pictures/{name}")
+    found = voting.get(f"/survey/pictures/{name}")
     assert found.content == (survey / name).read_bytes()
     assert {"etag", "last-modified"}.isdisjoint(found.headers)
-    assert asking.get("/survey").headers["cache-control"] == "no-store"
+    assert voting.get("/survey").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(
@@ -190,45 +190,45 @@ def test_pictures_tell_nothing_by_their_headers_and_come_from_memory(asking: Tes
         ({"comment": "x" * 5000}, VOTER, 413, "too-large"),
     ],
 )
-def test_what_is_no_vote_is_refused(asking: TestClient, body: dict[str, str], voter: str, status: int, kind: str) -> None:
-    question = asked(asking)["questions"][0]
+def test_invalid_vote_is_rejected(voting: TestClient, body: dict[str, str], voter: str, status: int, kind: str) -> None:
+    question = get_questions(voting)["questions"][0]
     choice = question["pictures"][0] if question["kind"] == "natural" else "real"
-    answer = asking.post(
+    response = voting.post(
         "/survey/votes", json={"question": question["id"], "choice": choice, **body}, headers={"X-Survey-Voter": voter}
     )
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:chromaroute:problem:{kind}")
-    for name in ("survey.json", "box.key.json", "..%2Fbox.key.json"):
-        assert asking.get(f"/survey/pictures/{name}").status_code == 404
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:chromaroute:problem:{kind}")
+    for name in ("survey.json", "survey.key.json", "..%2Fsurvey.key.json"):
+        assert voting.get(f"/survey/pictures/{name}").status_code == 404
 
 
-def test_a_script_cannot_vote_without_end_and_a_busy_file_is_said(
-    asking: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_votes_are_rate_limited_and_locked_database_is_reported(
+    voting: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("app.survey.store.LOCK_TIMEOUT", 0.1)
-    question = next(each for each in asked(asking)["questions"] if each["kind"] == "real")["id"]
+    question = next(each for each in get_questions(voting)["questions"] if each["kind"] == "real")["id"]
     (votes,) = tmp_path.glob("surveys/*.sqlite")
     with closing(sqlite3.connect(votes)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert vote(asking, question, "real").json()["type"].endswith("busy")
+        assert vote(voting, question, "real").json()["type"].endswith("busy")
     monkeypatch.setattr("app.survey.store.VOTES_PER_MINUTE", 5)
-    codes = [vote(asking, question, "real", f"{number:032x}").status_code for number in range(8)]
+    codes = [vote(voting, question, "real", f"{number:032x}").status_code for number in range(8)]
     assert codes[0] == 204
     assert codes[-1] == 503
 
 
-def test_a_folder_that_is_no_survey_is_not_served(survey: Path, tmp_path: Path) -> None:
+def test_invalid_survey_folder_is_rejected(survey: Path, tmp_path: Path) -> None:
     with pytest.raises(SurveyError, match="make one with chromaroute-train survey build"):
         Survey(tmp_path, tmp_path)
-    shutil.copytree(survey, tmp_path / "box")
-    next((tmp_path / "box").glob("*.jpg")).unlink()
+    shutil.copytree(survey, tmp_path / "copy")
+    next((tmp_path / "copy").glob("*.jpg")).unlink()
     with pytest.raises(SurveyError, match="is no survey that can be served"):
-        Survey(tmp_path / "box", tmp_path)
+        Survey(tmp_path / "copy", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(SurveyError, match="choose another CHROMAROUTE_DATA_DIR"):
         Survey(survey, tmp_path / "file")
 
 
-def test_there_is_no_survey_where_none_is_served(client: TestClient) -> None:
+def test_survey_is_404_if_not_configured(client: TestClient) -> None:
     assert client.get("/survey").status_code == 404
 
 
@@ -248,9 +248,9 @@ def prefers(voter: int, shown: dict[str, str], kind: str) -> str:
     return "real" if deceived else "colorized"
 
 
-def answer(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Counter[tuple[str, str]]:
-    """Answer so many questions, by the pictures that are shown; returns what was said of which candidate."""
-    said = Counter[tuple[str, str]]()
+def answer_questions(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Counter[tuple[str, str]]:
+    """Answer so many questions, by the pictures that are shown; returns what was votes_given of which candidate."""
+    votes_given = Counter[tuple[str, str]]()
     for _ in range(count):
         expect(page.locator("#ask")).to_be_visible()
         status = page.inner_text("#status")
@@ -259,7 +259,7 @@ def answer(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Coun
         question = next(each for each in key.values() if each["kind"] == kind and set(names) <= set(each["pictures"]))
         shown = {name: question["pictures"][name] for name in names}
         choice = prefers(voter, shown, kind)
-        said[shown[names[0]] if kind == "real" else shown[choice], choice if kind == "real" else kind] += 1
+        votes_given[shown[names[0]] if kind == "real" else shown[choice], choice if kind == "real" else kind] += 1
         if keyboard:
             page.keyboard.press("rm"[["real", "colorized"].index(choice)] if kind == "real" else "abc"[names.index(choice)])
             page.keyboard.press("Enter")
@@ -269,13 +269,13 @@ def answer(page: Page, voter: int, key: Key, count: int, keyboard: bool) -> Coun
             page.get_by_role("button", name="Next").dblclick()
         expect(page.locator("#status")).not_to_have_text(status)
         expect(page.locator("#status")).not_to_have_text("The pictures are coming.")
-    return said
+    return votes_given
 
 
-def test_twenty_people_vote_in_a_browser_and_their_tastes_come_out(
+def test_tally_of_twenty_scripted_voters(
     browser: Browser, server: Server, survey: Path, key: Key, tmp_path: Path
 ) -> None:
-    orders, said = set(), Counter[tuple[str, str]]()
+    orders, votes_given = set(), Counter[tuple[str, str]]()
     for voter in range(20):
         context = browser.new_context(viewport={"width": 360 if voter % 2 else 1200, "height": 740})
         page = context.new_page()
@@ -293,19 +293,19 @@ def test_twenty_people_vote_in_a_browser_and_their_tastes_come_out(
                 found["id"] for found in Axe().run(page).response["violations"] if found["impact"] in ("serious", "critical")
             ]
             assert serious == []
-        said += answer(page, voter, key, 3, keyboard=voter % 3 == 0)
+        votes_given += answer_questions(page, voter, key, 3, keyboard=voter % 3 == 0)
         page.close()
         page = context.new_page()  # later, in the same browser
         page.goto(f"{server.address}/survey")
         expect(page.locator("#status")).to_have_text("4 of 8")
-        said += answer(page, voter, key, 5, keyboard=voter % 3 == 1)
+        votes_given += answer_questions(page, voter, key, 5, keyboard=voter % 3 == 1)
         expect(page.locator("#status")).to_contain_text("thank you")
         assert context.cookies() == []
         context.close()
         assert wrong == []
     assert len(orders) > 4
     (votes,) = server.log.parent.glob("data/surveys/*.sqlite")
-    found = tally(survey.with_name("box.key.json"), votes)
+    found = tally(survey.with_name("survey.key.json"), votes)
     assert (found["people"], found["finished"], found["votes"], found["left_out"], found["not_voted_on"]) == (20, 20, 160, {}, 0)
     natural = found["natural"]["all"]["candidates"]
     assert {name: each["votes"] for name, each in natural.items()} == {"everyday": 56, "vivid": 16, "pale": 8}
@@ -321,14 +321,14 @@ def test_twenty_people_vote_in_a_browser_and_their_tastes_come_out(
     assert found["natural"]["by_category"]["cat"]["candidates"]["everyday"]["votes"] == 14
     assert sum(found["natural"]["all"]["by_position"]) == 80
     for name, each in found["real"]["all"]["candidates"].items():
-        assert each["votes"] == said[name, "real"] + said[name, "colorized"]
-        assert each["called_real"][0] == pytest.approx(said[name, "real"] / each["votes"], abs=1e-4)
+        assert each["votes"] == votes_given[name, "real"] + votes_given[name, "colorized"]
+        assert each["called_real"][0] == pytest.approx(votes_given[name, "real"] / each["votes"], abs=1e-4)
     printed = run("survey", "tally", survey, "--votes", votes, "--out", tmp_path / "tally.json")
     assert "160 votes of 20 people on 8 questions; 20 answered all" in printed
     assert json.loads((tmp_path / "tally.json").read_text()) == found
 
 
-def test_nobody_votes_on_pictures_that_did_not_come_and_another_person_may_go_on(browser: Browser, server: Server) -> None:
+def test_missing_picture_blocks_voting_and_next_person_starts_new(browser: Browser, server: Server) -> None:
     page = browser.new_page()
     page.route("**/survey/pictures/*", lambda route: route.abort())
     page.goto(f"{server.address}/survey")
@@ -346,7 +346,7 @@ def test_nobody_votes_on_pictures_that_did_not_come_and_another_person_may_go_on
     page.close()
 
 
-def test_votes_outlive_the_server_and_what_does_not_belong_is_counted_out_loud(survey: Path, key: Key, tmp_path: Path) -> None:
+def test_votes_survive_crash_and_foreign_votes_are_left_out(survey: Path, key: Key, tmp_path: Path) -> None:
     with serving(tmp_path, "--survey", str(survey), jobs=0) as server:
         question = httpx.get(f"{server.address}/survey/questions", headers={"X-Survey-Voter": VOTER}).json()["questions"][0]
         choice = question["pictures"][0] if question["kind"] == "natural" else "real"
@@ -357,7 +357,7 @@ def test_votes_outlive_the_server_and_what_does_not_belong_is_counted_out_loud(s
     with closing(sqlite3.connect(votes)) as database, database:
         for row in (("x", "f" * 16, "a", "a"), ("x", question["id"], "b", "b")):
             database.execute("INSERT INTO votes VALUES (?, ?, ?, ?, '2026-01-01T00:00:00+00:00')", row)
-    found = tally(survey.with_name("box.key.json"), votes)
+    found = tally(survey.with_name("survey.key.json"), votes)
     assert (found["votes"], found["not_voted_on"]) == (1, 7)
     assert found["left_out"] == {"of a question that the key does not have": 1, "for something that was not shown": 1}
     with serving(tmp_path, "--survey", str(survey), jobs=0) as server:
@@ -365,12 +365,12 @@ def test_votes_outlive_the_server_and_what_does_not_belong_is_counted_out_loud(s
         assert question["id"] not in [each["id"] for each in left]
 
 
-def test_votes_and_keys_that_cannot_be_read_are_named(survey: Path, tmp_path: Path) -> None:
+def test_unreadable_votes_and_keys_are_reported(survey: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 20)
     for key, votes, message in (
         (survey / "survey.json", tmp_path / "broken.sqlite", "is no key of a survey"),
-        (survey.with_name("box.key.json"), tmp_path / "nowhere.sqlite", "there are no votes in"),
-        (survey.with_name("box.key.json"), tmp_path / "broken.sqlite", "cannot be read"),
+        (survey.with_name("survey.key.json"), tmp_path / "nowhere.sqlite", "there are no votes in"),
+        (survey.with_name("survey.key.json"), tmp_path / "broken.sqlite", "cannot be read"),
     ):
         with pytest.raises(Exception, match=message):
             tally(key, votes)

@@ -35,19 +35,19 @@ def rewrite(folder: Path, change: Change) -> None:
 
 
 def replace_general(folder: Path, content: bytes) -> None:
-    """Replace the general expert's file, with cards that admit it."""
+    """Replace the general expert's file, with cards that correct_cards it."""
     (folder / "general.safetensors").write_bytes(content)
-    truth = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    digest_and_size = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
-    def admit(manifest: dict[str, Any]) -> None:
+    def correct_cards(manifest: dict[str, Any]) -> None:
         for card in manifest["experts"].values():
             if card["file"] == "general.safetensors":
-                card.update(truth)
+                card.update(digest_and_size)
 
-    rewrite(folder, admit)
+    rewrite(folder, correct_cards)
 
 
-def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundle) -> None:
+def test_embedded_bundle_is_valid_and_small(bundle: Bundle) -> None:
     assert verify_bundle(EVERYDAY) == []
     assert sum(path.stat().st_size for path in EVERYDAY.iterdir()) <= 24 * 2**20
     assert len(bundle.manifest.categories) >= 12
@@ -55,13 +55,13 @@ def test_the_embedded_bundle_is_small_whole_and_has_its_categories(bundle: Bundl
     assert all(card.license and card.data for card in bundle.manifest.cards().values())
 
 
-def test_serving_networks_are_frozen_float32(bundle: Bundle) -> None:
+def test_loaded_networks_are_frozen_float32(bundle: Bundle) -> None:
     for network in (*bundle.trunks.values(), bundle.classifier, *bundle.experts.values()):
         assert not network.training
         assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
 
 
-def test_an_altered_file_is_named_with_both_digests(copy: Path) -> None:
+def test_altered_file_is_reported_with_both_digests(copy: Path) -> None:
     path = copy / "general.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -74,13 +74,13 @@ def test_an_altered_file_is_named_with_both_digests(copy: Path) -> None:
         load_bundle(copy)
 
 
-def test_a_missing_file_is_named(copy: Path) -> None:
+def test_missing_file_is_reported(copy: Path) -> None:
     (copy / "router.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"router.*router.safetensors, is missing"):
         load_bundle(copy)
 
 
-def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
+def test_tensors_of_wrong_shape_or_name_are_rejected(copy: Path) -> None:
     tensors = load((copy / "general.safetensors").read_bytes())
     replace_general(copy, save({**tensors, "logits.weight": tensors["logits.weight"][:5].clone()}))
     with pytest.raises(CheckpointError, match=r"(?s)expert general.*does not fit.*logits.weight"):
@@ -91,7 +91,7 @@ def test_tensors_of_another_shape_or_name_are_refused(copy: Path) -> None:
     assert "extra" in verify_bundle(copy)[0]
 
 
-def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
+def test_file_of_other_format_is_rejected(copy: Path) -> None:
     replace_general(copy, b"\x80\x04 a pickle")
     with pytest.raises(CheckpointError, match="is not a safetensors file"):
         load_bundle(copy)
@@ -116,13 +116,13 @@ def test_a_file_that_is_no_safetensors_is_refused(copy: Path) -> None:
         (lambda m: m["categories"].pop("cat"), "without an expert: cat"),
     ],
 )
-def test_a_manifest_that_cannot_be_followed_is_refused_with_the_reason(copy: Path, change: Change, message: str) -> None:
+def test_invalid_manifest_is_rejected_with_reason(copy: Path, change: Change, message: str) -> None:
     rewrite(copy, change)
     with pytest.raises(BundleError, match=message):
         load_bundle(copy)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+def test_folder_without_valid_manifest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is not a bundle: .*manifest.json"):
         load_bundle(tmp_path)
     (tmp_path / MANIFEST).write_text("{")
@@ -130,25 +130,25 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
-def test_experts_over_the_budget_leave_and_come_back(copy: Path, photographs: dict[str, Image.Image]) -> None:
+def test_expert_cache_evicts_and_reloads_experts(copy: Path, photographs: dict[str, Image.Image]) -> None:
     whole = load_bundle(copy)
     size = network_bytes(whole.experts["general"])
     small = load_bundle(copy, expert_bytes=2 * size)
-    residents = small.experts
-    assert isinstance(residents, ExpertCache)
-    assert len(residents.loaded) == 2 < len(residents)
+    cache = small.experts
+    assert isinstance(cache, ExpertCache)
+    assert len(cache.loaded) == 2 < len(cache)
     picture = decode_picture(photographs["flower"])
     for category in ("flower", "road", "house", "flower"):
         expected, _ = Ensemble(whole).predict(picture, Options(category=category))
         actual, _ = Ensemble(small).predict(picture, Options(category=category))
         assert torch.equal(actual, expected)
-        assert residents.loaded[-1] == whole.manifest.categories[category]
-        assert len(residents.loaded) <= 2
-    assert "house" in residents.loaded
-    assert "road" not in residents.loaded
+        assert cache.loaded[-1] == whole.manifest.categories[category]
+        assert len(cache.loaded) <= 2
+    assert "house" in cache.loaded
+    assert "road" not in cache.loaded
     (copy / "road.safetensors").write_bytes(b"other")
     with pytest.raises(CheckpointError, match="expert road"):
-        residents["road"]
+        cache["road"]
 
 
 def decode_picture(image: Image.Image) -> Picture:

@@ -22,7 +22,7 @@ def by_sum() -> ImageNetClassifier:
     return ImageNetClassifier("everyday", "sum").eval()
 
 
-def test_the_head_gives_probabilities_with_unmapped_last() -> None:
+def test_head_classifier_returns_probabilities_with_unmapped_last() -> None:
     trunk = VggTrunk().eval()
     head = HeadClassifier(trunk.channels, ["cat", "dog"], temperature=2.0).eval()
     with torch.inference_mode():
@@ -33,14 +33,14 @@ def test_the_head_gives_probabilities_with_unmapped_last() -> None:
 
 
 @pytest.mark.parametrize("mapping", ["everyday", "animal-person-vehicle"])
-def test_the_mapping_covers_torchvisions_labels(mapping: str) -> None:
+def test_mapping_covers_all_imagenet_labels(mapping: str) -> None:
     found = imagenet_mapping(mapping)
     assert len(found) == 1000
     assert found[LABELS.index("zebra")] == "animal"
     assert found[LABELS.index("abacus")] is None
 
 
-def test_a_category_is_the_sum_of_its_labels_and_the_rest_is_unmapped(by_sum: ImageNetClassifier) -> None:
+def test_category_probability_is_sum_of_its_labels(by_sum: ImageNetClassifier) -> None:
     probabilities = by_sum.map_labels(labels(pug=0.3, beagle=0.25, tabby=0.1, abacus=0.35))[0]
     found = dict(zip(by_sum.categories, probabilities.tolist(), strict=False))
     assert found["dog"] == pytest.approx(0.55)
@@ -48,7 +48,7 @@ def test_a_category_is_the_sum_of_its_labels_and_the_rest_is_unmapped(by_sum: Im
     assert float(probabilities[-1]) == pytest.approx(0.35)
 
 
-def test_paper_004s_rule_is_a_configuration() -> None:
+def test_routing_rule_of_paper_004_can_be_configured() -> None:
     classifier = ImageNetClassifier("animal-person-vehicle", "max").eval()
     router = Router(classifier.categories, "person", 0.05)
     assert router.choices == ("animal", "person", "vehicle")
@@ -58,7 +58,7 @@ def test_paper_004s_rule_is_a_configuration() -> None:
     assert (nothing.category, nothing.fell_back, nothing.reason) == ("person", True, "below_threshold")
 
 
-def test_torchvisions_classifier_weights_fit() -> None:
+def test_torchvision_classifier_weights_fit() -> None:
     with torch.device("meta"):
         theirs = vgg.vgg16(init_weights=False).state_dict()
         ours = ImageNetClassifier().state_dict()
@@ -67,7 +67,7 @@ def test_torchvisions_classifier_weights_fit() -> None:
     }
 
 
-def test_unknown_mappings_and_scores_are_refused() -> None:
+def test_unknown_mapping_and_score_are_rejected() -> None:
     with pytest.raises(ValueError, match="everyday, animal-person-vehicle"):
         imagenet_mapping("plants")
     with pytest.raises(ValueError, match="sum or max"):

@@ -20,7 +20,7 @@ def build(family: str) -> Colorizer:
 
 
 @pytest.mark.parametrize("family", COLORIZERS)
-def test_every_family_paints_ab_for_lightness(family: str) -> None:
+def test_every_family_predicts_ab_from_lightness(family: str) -> None:
     colorizer = build(family).eval()
     side = max(64, colorizer.stride)
     with torch.inference_mode():
@@ -34,7 +34,7 @@ def test_every_family_paints_ab_for_lightness(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", COLORIZERS)
-def test_every_family_learns(family: str) -> None:
+def test_every_family_can_be_trained(family: str) -> None:
     colorizer = build(family).train()
     side = max(64, colorizer.stride)
     L, ab = torch.rand(4, 1, side, side) * 100, torch.tensor([20.0, -30.0]).view(1, 2, 1, 1)
@@ -50,7 +50,7 @@ def test_every_family_learns(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", COLORIZERS)
-def test_every_family_answers_the_same_twice_when_serving(family: str) -> None:
+def test_every_family_is_deterministic_in_eval_mode(family: str) -> None:
     colorizer = build(family).eval()
     L = torch.rand(1, 1, max(64, colorizer.stride), max(64, colorizer.stride)) * 100
     with torch.inference_mode():
@@ -58,15 +58,15 @@ def test_every_family_answers_the_same_twice_when_serving(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", COLORIZERS)
-def test_a_checkpoint_holds_no_shared_trunk(family: str) -> None:
+def test_own_state_excludes_shared_trunk(family: str) -> None:
     assert not [name for name in build(family).own_state() if "trunk" in name or name.startswith("features")]
 
 
-def test_the_strided_cnn_is_the_papers_to_the_parameter() -> None:
+def test_strided_cnn_has_parameter_count_of_paper() -> None:
     assert sum(parameter.numel() for parameter in StridedCnn().parameters()) == 3_892_194
 
 
-def test_a_tap_colorizer_paints_the_same_from_taps_as_from_lightness() -> None:
+def test_tap_colorizer_predicts_same_from_taps_and_lightness() -> None:
     trunk = VggTrunk().eval()
     expert = VggExpert(trunk).eval()
     L = torch.rand(1, 1, 64, 96) * 100
@@ -74,7 +74,7 @@ def test_a_tap_colorizer_paints_the_same_from_taps_as_from_lightness() -> None:
         assert torch.equal(expert(L), expert.forward_from_taps(trunk(L), L))
 
 
-def test_saturation_and_read_out_are_part_of_an_expert() -> None:
+def test_saturation_scales_prediction_of_expert() -> None:
     trunk = VggTrunk().eval()
     plain, loud = VggExpert(trunk).eval(), VggExpert(trunk, saturation=1.5).eval()
     loud.load_state_dict(plain.state_dict())
@@ -84,7 +84,7 @@ def test_saturation_and_read_out_are_part_of_an_expert() -> None:
     assert isinstance(plain.bins, AbBins)
 
 
-def test_noise_is_pix2pix_dropout_kept_on_and_the_same_for_every_picture() -> None:
+def test_pix2pix_noise_is_dropout_and_same_for_every_picture() -> None:
     torch.manual_seed(0)
     generator = Pix2Pix(width=8, depth=5).eval()
     L = torch.rand(2, 1, 64, 64) * 100
@@ -97,7 +97,7 @@ def test_noise_is_pix2pix_dropout_kept_on_and_the_same_for_every_picture() -> No
         Pix2Pix(depth=9)
 
 
-def test_the_registry_is_one_literal_dict() -> None:
+def test_registry_is_one_literal_dict() -> None:
     source = (Path(__file__).parents[2] / "models/colorizers/__init__.py").read_text()
     for family in COLORIZERS:
         assert f'"{family}": ' in source

@@ -26,7 +26,7 @@ from training.metrics.color import ciede2000
 Encode = Callable[..., bytes]
 
 
-def answer(content: bytes, ensemble: Ensemble, **options: object) -> Image.Image:
+def colorized_image(content: bytes, ensemble: Ensemble, **options: object) -> Image.Image:
     image = Image.open(io.BytesIO(colorize(content, ensemble, Options(**options))[0]))  # type: ignore[arg-type]
     image.load()
     return image
@@ -34,26 +34,26 @@ def answer(content: bytes, ensemble: Ensemble, **options: object) -> Image.Image
 
 @pytest.mark.parametrize("name", ["person", "cat", "food", "flower", "city"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P", "RGBA", "1"])
-def test_size_and_luma_stay_what_they_are(
+def test_size_and_luma_are_preserved(
     name: str, mode: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     image = photographs[name].quantize(64) if mode == "P" else photographs[name].convert(mode)
-    painted = answer(encoded(image, "TIFF" if mode == "CMYK" else "PNG"), ensemble, format="png")
+    colorized = colorized_image(encoded(image, "TIFF" if mode == "CMYK" else "PNG"), ensemble, format="png")
     expected = image.convert("RGB").convert("L") if mode == "P" else image.convert("L")
-    assert painted.size == image.size
-    assert np.abs(np.array(painted.convert("L")).astype(int) - np.array(expected)).max() <= 1
+    assert colorized.size == image.size
+    assert np.abs(np.array(colorized.convert("L")).astype(int) - np.array(expected)).max() <= 1
 
 
 @given(rgb=arrays.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70), st.just(3))))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_promise_holds_for_any_pixels(rgb: np.ndarray, ensemble: Ensemble, encoded: Encode) -> None:
+def test_size_and_luma_are_preserved_for_any_pixels(rgb: np.ndarray, ensemble: Ensemble, encoded: Encode) -> None:
     image = Image.fromarray(rgb)
-    painted = answer(encoded(image), ensemble, saturation=2.0, category="flower")
-    assert painted.size == image.size
-    assert np.abs(np.array(painted.convert("L")).astype(int) - np.array(image.convert("L"))).max() <= 1
+    colorized = colorized_image(encoded(image), ensemble, saturation=2.0, category="flower")
+    assert colorized.size == image.size
+    assert np.abs(np.array(colorized.convert("L")).astype(int) - np.array(image.convert("L"))).max() <= 1
 
 
-def test_a_color_picture_and_its_gray_copy_get_identical_bytes(
+def test_color_picture_and_gray_copy_give_identical_bytes(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     for picture in photographs.values():
@@ -61,81 +61,81 @@ def test_a_color_picture_and_its_gray_copy_get_identical_bytes(
         assert first == colorize(encoded(picture.convert("L")), ensemble)[0]
 
 
-def test_a_picture_comes_back_in_color(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_output_is_in_color(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     for name, picture in photographs.items():
-        pixels = np.array(answer(encoded(picture.convert("L")), ensemble)).astype(int)
+        pixels = np.array(colorized_image(encoded(picture.convert("L")), ensemble)).astype(int)
         assert (pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4, name
 
 
-def test_jpeg_to_jpeg_keeps_the_luma_plane(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_jpeg_to_jpeg_preserves_luma_plane(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     gray = photographs["cat"].convert("L")
     content = colorize(encoded(gray, "JPEG", quality=90), ensemble, Options(quality=90))[0]
-    with Image.open(io.BytesIO(content)) as painted, Image.open(io.BytesIO(encoded(gray, "JPEG", quality=90))) as plain:
-        painted.draft("L", painted.size)
-        assert painted.format == "JPEG"
+    with Image.open(io.BytesIO(content)) as colorized, Image.open(io.BytesIO(encoded(gray, "JPEG", quality=90))) as plain:
+        colorized.draft("L", colorized.size)
+        assert colorized.format == "JPEG"
         # decoding and encoding once more is all that happens to it
-        assert np.abs(np.array(painted).astype(int) - np.array(plain)).mean() < 0.5
+        assert np.abs(np.array(colorized).astype(int) - np.array(plain)).mean() < 0.5
 
 
-def test_alpha_is_kept_and_color_under_it_too(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_alpha_channel_is_preserved(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     see_through = photographs["cat"].convert("RGBA")
     see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
     for format in ("png", "webp", "tiff"):
-        painted = answer(encoded(see_through), ensemble, format=format)
-        assert painted.mode == "RGBA"
-        assert np.array_equal(np.array(painted.getchannel("A")), np.array(see_through.getchannel("A")))
+        colorized = colorized_image(encoded(see_through), ensemble, format=format)
+        assert colorized.mode == "RGBA"
+        assert np.array_equal(np.array(colorized.getchannel("A")), np.array(see_through.getchannel("A")))
 
 
-def test_every_format_says_that_a_machine_made_its_color(
+def test_every_format_contains_provenance_metadata(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     for format in ("jpeg", "png", "webp", "tiff"):
         content, _, decision = colorize(encoded(photographs["food"]), ensemble, Options(format=format))
-        with Image.open(io.BytesIO(content)) as painted:
-            xmp = painted.info["xmp"]
+        with Image.open(io.BytesIO(content)) as colorized:
+            xmp = colorized.info["xmp"]
         xmp = xmp.decode() if isinstance(xmp, bytes) else xmp
         assert "compositeWithTrainedAlgorithmicMedia" in xmp
         assert decision.bundle in xmp
         assert f'Category="{decision.category}"' in xmp
 
 
-def test_saturation_zero_is_gray_and_more_is_more(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_saturation_scales_colorfulness(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     content = encoded(photographs["flower"])
     spread = []
     for saturation in (0.0, 1.0, 1.6):
-        pixels = np.array(answer(content, ensemble, saturation=saturation)).astype(int)
+        pixels = np.array(colorized_image(content, ensemble, saturation=saturation)).astype(int)
         spread.append((pixels.max(axis=2) - pixels.min(axis=2)).mean())
     assert spread[0] <= 1
     assert spread[0] < spread[1] < spread[2]
 
 
-def test_a_bigger_scan_is_seen_at_the_same_working_size(
+def test_prediction_does_not_depend_on_scan_size(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     small = photographs["person"]
     big = small.resize((small.width * 4, small.height * 4), Image.Resampling.BICUBIC)
-    answers = [ensemble.predict(decode(encoded(image.convert("L")))) for image in (small, big)]
-    assert answers[0][1].working_size == answers[1][1].working_size
-    assert answers[0][1].category == answers[1][1].category
-    assert (answers[0][0] - answers[1][0]).abs().mean() < 3
+    predictions = [ensemble.predict(decode(encoded(image.convert("L")))) for image in (small, big)]
+    assert predictions[0][1].working_size == predictions[1][1].working_size
+    assert predictions[0][1].category == predictions[1][1].category
+    assert (predictions[0][0] - predictions[1][0]).abs().mean() < 3
 
 
-def test_the_decision_record_says_why(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_decision_contains_reason(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     picture = decode(encoded(photographs["flower"]))
     auto = ensemble.route(picture)
     assert len(auto.top) == 5
     assert auto.top[0].probability >= auto.top[1].probability
     assert auto.bundle == ensemble.bundle.label
-    asked = ensemble.predict(picture, Options(category="food"))[1]
-    assert (asked.category, asked.reason, asked.fell_back) == ("food", "requested", False)
+    requested = ensemble.predict(picture, Options(category="food"))[1]
+    assert (requested.category, requested.reason, requested.fell_back) == ("food", "requested", False)
     unsure = ensemble.route(picture, Options(threshold=1.0))
     assert unsure.fell_back
     assert unsure.reason in ("below_threshold", "unmapped")
     assert unsure.category == "general"
-    assert set(asked.timings_ms) == {"route", "predict"}
+    assert set(requested.timings_ms) == {"route", "predict"}
 
 
-def test_soft_routing_paints_the_weighted_mean_of_its_experts(
+def test_soft_routing_is_weighted_mean_of_experts(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     picture = decode(encoded(photographs["city"]))
@@ -148,7 +148,7 @@ def test_soft_routing_paints_the_weighted_mean_of_its_experts(
     assert torch.allclose(soft, expected, atol=1e-3)
 
 
-def test_the_trunk_is_passed_once_for_route_and_paint(
+def test_trunk_runs_once_for_routing_and_prediction(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
@@ -159,7 +159,7 @@ def test_the_trunk_is_passed_once_for_route_and_paint(
     assert len(passes) == 1
 
 
-def test_a_bundle_may_mix_families(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
+def test_bundle_may_mix_families(photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle) -> None:
     torch.manual_seed(0)
     card = {"file": "x.safetensors", "sha256": "0" * 64, "bytes": 1, "working_size": 64}
     experts = {
@@ -190,12 +190,12 @@ def test_a_bundle_may_mix_families(photographs: dict[str, Image.Image], encoded:
         ({"format": "heic"}, "format is 'heic'.*one of auto, jpeg, png, webp, tiff"),
     ],
 )
-def test_options_outside_their_values_are_refused_with_the_valid_ones(options: dict[str, float], message: str) -> None:
+def test_invalid_option_is_rejected_with_valid_values(options: dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Options(**options)  # type: ignore[arg-type]
 
 
-def test_a_runtime_refuses_what_it_does_not_have() -> None:
+def test_runtime_rejects_unknown_device_and_precision() -> None:
     with pytest.raises(OptionError, match="device is 'abacus'"):
         Runtime(device="abacus")
     with pytest.raises(OptionError, match="precision is 'int3'.*float32, bfloat16"):
@@ -204,11 +204,11 @@ def test_a_runtime_refuses_what_it_does_not_have() -> None:
 
 @pytest.mark.parametrize("precision", [name for name in get_args(Precision) if name != "float32"])
 @pytest.mark.parametrize("name", ["person", "cat", "food", "flower", "city"])
-def test_every_precision_gives_the_same_colors(
+def test_every_precision_gives_nearly_same_colors(
     name: str, precision: Precision, photographs: dict[str, Image.Image], encoded: Encode, bundle: Bundle, ensemble: Ensemble
 ) -> None:
     content = encoded(photographs[name].convert("L"))
-    exact = answer(content, ensemble, format="png")
-    other = answer(content, Ensemble(bundle, Runtime(precision=precision)), format="png")
+    exact = colorized_image(content, ensemble, format="png")
+    other = colorized_image(content, Ensemble(bundle, Runtime(precision=precision)), format="png")
     assert np.array(exact).std(axis=2).mean() > 3  # both are in color
     assert ciede2000(np.array(other), np.array(exact)) < 1  # a difference that can hardly be seen

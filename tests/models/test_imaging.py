@@ -41,7 +41,7 @@ def modes(picture: Image.Image) -> dict[str, tuple[Image.Image, str]]:
     }
 
 
-def test_every_mode_and_format_gives_its_gray(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_every_mode_and_format_is_decoded_to_gray(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     for name, (image, format) in modes(photographs["cat"]).items():
         deep = image.mode.startswith(("I", "F"))
         expected = np.array((photographs["cat"] if deep else image.convert("RGB")).convert("L")).astype(int)
@@ -52,20 +52,20 @@ def test_every_mode_and_format_gives_its_gray(photographs: dict[str, Image.Image
         assert (picture.alpha is not None) == ("alpha" in name or "rgba" in name), name
 
 
-def test_gray_is_what_pillow_converts_to(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_gray_equals_pillow_conversion(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     for image in (photographs["food"], photographs["food"].quantize(32), photographs["food"].convert("CMYK")):
         format = "TIFF" if image.mode == "CMYK" else "PNG"
         expected = image.convert("RGB").convert("L") if image.mode == "P" else image.convert("L")
         assert np.array_equal(imaging.decode(encoded(image, format)).luma, np.array(expected))
 
 
-def test_sixteen_bit_gray_is_scaled_and_not_clipped(encoded: Encode) -> None:
+def test_16_bit_gray_is_scaled_and_not_clipped(encoded: Encode) -> None:
     ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     assert np.array_equal(imaging.decode(encoded(Image.fromarray(ramp))).luma, np.arange(256).reshape(16, 16))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_comes_out_upright(orientation: int, encoded: Encode) -> None:
+def test_exif_orientation_is_applied(orientation: int, encoded: Encode) -> None:
     upright = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -77,7 +77,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int, encoded: Enc
     assert np.array_equal(imaging.decode(encoded(stored, "PNG", exif=exif)).luma, np.array(upright))
 
 
-def test_the_first_frame_of_an_animation_is_taken(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_first_frame_of_animation_is_used(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     first, second = photographs["cat"].quantize(64), photographs["food"].resize(photographs["cat"].size).quantize(64)
     content = encoded(first, "GIF", save_all=True, append_images=[second])
     assert np.array_equal(imaging.decode(content).luma, imaging.decode(encoded(first, "GIF")).luma)
@@ -91,7 +91,7 @@ def swapped_profile() -> bytes:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_a_foreign_profile_is_converted_to_srgb(format: str, photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_color_profile_is_converted_to_srgb(format: str, photographs: dict[str, Image.Image], encoded: Encode) -> None:
     picture = photographs["flower"]
     tagged = imaging.decode(encoded(picture, format, icc_profile=swapped_profile())).luma
     swapped = imaging.decode(encoded(Image.merge("RGB", picture.split()[::-1]), format)).luma
@@ -100,7 +100,7 @@ def test_a_foreign_profile_is_converted_to_srgb(format: str, photographs: dict[s
     assert np.abs(tagged.astype(int) - plain).mean() > 8
 
 
-def test_srgbs_own_and_damaged_profiles_change_nothing(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_srgb_and_damaged_profiles_are_ignored(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     picture = photographs["flower"]
     own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for format in ("PNG", "JPEG"):
@@ -109,7 +109,7 @@ def test_srgbs_own_and_damaged_profiles_change_nothing(photographs: dict[str, Im
             assert np.array_equal(imaging.decode(encoded(picture, format, icc_profile=profile)).luma, plain)
 
 
-def test_a_color_jpeg_gives_its_luma_plane_to_jpeg_and_its_gray_to_others(encoded: Encode) -> None:
+def test_color_jpeg_is_decoded_to_luma_plane_only_for_jpeg_output(encoded: Encode) -> None:
     rng = np.random.default_rng(0)
     loud = Image.fromarray(rng.integers(0, 2, (20, 20, 3), dtype=np.uint8) * 255).resize((100, 100))
     content = encoded(loud, "JPEG", quality=85)
@@ -120,7 +120,7 @@ def test_a_color_jpeg_gives_its_luma_plane_to_jpeg_and_its_gray_to_others(encode
         assert np.array_equal(imaging.decode(content, output_format="auto").luma, np.array(plane))
 
 
-def test_deep_grays_of_tiff_files_are_scaled_turned_or_refused(encoded: Encode) -> None:
+def test_deep_tiff_gray_is_scaled_inverted_or_rejected(encoded: Encode) -> None:
     ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     negative = encoded(Image.fromarray(ramp), "TIFF", tiffinfo={262: 0})
     assert np.array_equal(imaging.decode(negative).luma, 255 - np.arange(256).reshape(16, 16))
@@ -128,7 +128,7 @@ def test_deep_grays_of_tiff_files_are_scaled_turned_or_refused(encoded: Encode) 
         imaging.decode(encoded(Image.fromarray(ramp.astype(np.int32)), "TIFF"))
 
 
-def test_a_cielab_picture_is_not_called_damaged(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_cielab_picture_is_rejected_with_reason(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     lab = ImageCms.profileToProfile(
         photographs["cat"], ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
     )
@@ -137,12 +137,12 @@ def test_a_cielab_picture_is_not_called_damaged(photographs: dict[str, Image.Ima
         imaging.decode(encoded(lab, "TIFF"))
 
 
-def test_damaged_exif_does_not_refuse_a_sound_picture(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_damaged_exif_is_ignored(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     for format in ("PNG", "WEBP", "JPEG"):
         assert imaging.decode(encoded(photographs["cat"], format, exif=b"Exif\0\0garbage")).width == 200
 
 
-def test_what_is_not_a_picture_is_told_from_what_is_broken(photographs: dict[str, Image.Image], encoded: Encode) -> None:
+def test_other_files_and_broken_pictures_raise_different_errors(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     for content in (b"", b"hello", b"%PDF-1.7 and so on", b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         with pytest.raises(NotAPicture, match="JPEG, PNG, WEBP, TIFF, BMP, GIF"):
             imaging.decode(content)
@@ -153,7 +153,7 @@ def test_what_is_not_a_picture_is_told_from_what_is_broken(photographs: dict[str
                 imaging.decode(whole[: int(len(whole) * share)])
 
 
-def test_too_many_pixels_are_refused_before_decoding() -> None:
+def test_too_many_pixels_are_rejected_before_decoding() -> None:
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
     header = bomb.getvalue()[:200]  # decoding would find it cut off
@@ -168,7 +168,7 @@ def test_too_many_pixels_are_refused_before_decoding() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (160, 213), (3000, 4000), (7, 100)])
-def test_the_working_picture_has_a_fixed_short_side(shape: tuple[int, int]) -> None:
+def test_network_input_has_fixed_short_side(shape: tuple[int, int]) -> None:
     L = imaging.network_input(np.zeros(shape, np.uint8), 128, 32)
     height, width = L.shape[-2:]
     assert min(height, width) == 128
@@ -176,7 +176,7 @@ def test_the_working_picture_has_a_fixed_short_side(shape: tuple[int, int]) -> N
     assert height % 32 == width % 32 == 0
 
 
-def test_answers_keep_the_format_unless_asked() -> None:
+def test_output_format_follows_input_by_default() -> None:
     def picture(source: str, width: int = 10) -> imaging.Picture:
         return imaging.Picture(np.zeros((2, width), np.uint8), None, source)
 

@@ -16,18 +16,18 @@ def test_lab_agrees_with_scikit_image(photographs: dict[str, Image.Image]) -> No
     assert np.abs(ours - rgb2lab(np.array(picture))).max() < 0.02
 
 
-def test_lab_and_back_is_the_same_picture(photographs: dict[str, Image.Image]) -> None:
+def test_lab_round_trip_is_identity(photographs: dict[str, Image.Image]) -> None:
     rgb = as_tensor(photographs["person"])
     assert (lab_to_srgb(srgb_to_lab(rgb)) - rgb).abs().max() < 1e-4
 
 
-def test_luma_is_pillows_gray(photographs: dict[str, Image.Image]) -> None:
+def test_luma_equals_pillow_gray(photographs: dict[str, Image.Image]) -> None:
     picture = photographs["city"]
     levels = (rgb_to_luma(as_tensor(picture))[0, 0] * 255).round().numpy()
     assert np.abs(levels - np.array(picture.convert("L"))).max() <= 1
 
 
-def test_lightness_of_gray_is_that_of_lab_and_invertible() -> None:
+def test_lightness_of_gray_equals_lab_and_is_invertible() -> None:
     gray = torch.linspace(0, 1, 256)
     L = luma_to_lightness(gray)
     lab = srgb_to_lab(gray.view(1, 1, 1, -1).expand(1, 3, 1, 256))
@@ -36,7 +36,7 @@ def test_lightness_of_gray_is_that_of_lab_and_invertible() -> None:
     assert (lightness_to_luma(L) - gray).abs().max() < 1e-5
 
 
-def test_colors_outside_srgb_are_clipped_into_it() -> None:
+def test_colors_outside_srgb_are_clipped() -> None:
     loud = torch.tensor([50.0, 120.0, -120.0]).view(1, 3, 1, 1)
     rgb = lab_to_srgb(loud)
     assert float(rgb.min()) >= 0

@@ -39,27 +39,27 @@ def exif_block() -> bytes:
     return exif.tobytes()
 
 
-def said(content: bytes) -> tuple[str | None, str | None, object, bytes]:
+def read_back(content: bytes) -> tuple[str | None, str | None, object, bytes]:
     """Description, date, position and XMP of a file."""
     with Image.open(io.BytesIO(content)) as image:
         exif = image.getexif()
         return exif.get(0x010E), exif.get_ifd(0x8769).get(0x9003), exif.get_ifd(0x8825).get(2), image.info["xmp"]
 
 
-@pytest.mark.parametrize("written", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("output_format", ["jpeg", "png", "webp", "tiff"])
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_metadata_goes_along_without_a_position(
-    source: str, written: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+def test_metadata_is_kept_without_gps_position(
+    source: str, output_format: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     xmp = {"tiffinfo": {700: PACKET}} if source == "TIFF" else {"xmp": PACKET}
     exif = {} if source == "TIFF" else {"exif": exif_block()}
     content = encoded(photographs["cat"].convert("L"), source, **xmp, **exif)
-    answer, _, _ = colorize(content, ensemble, Options(format=written))
-    description, date, position, packet = said(answer)
+    output, _, _ = colorize(content, ensemble, Options(format=output_format))
+    description, date, position, packet = read_back(output)
     if exif:
         assert (description, date) == ("Box 7, sheet 3", "1931:05:01 00:00:00")
     assert position is None
-    assert b"secret" not in answer
+    assert b"secret" not in output
     if source != "PNG":  # Pillow writes no XMP into PNG by that name
         assert b"the archive" in packet
     assert b"GPS" not in packet
@@ -67,15 +67,15 @@ def test_metadata_goes_along_without_a_position(
     assert b"compositeWithTrainedAlgorithmicMedia" in packet
 
 
-def test_a_position_is_kept_only_if_asked_for_and_all_can_be_stripped(
+def test_gps_position_is_kept_only_on_request_and_metadata_can_be_stripped(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     content = encoded(photographs["cat"], "JPEG", exif=exif_block(), xmp=PACKET, dpi=(300, 600))
-    kept = said(colorize(content, ensemble, Options(metadata="keep-gps"))[0])
+    kept = read_back(colorize(content, ensemble, Options(metadata="keep-gps"))[0])
     assert kept[:3] == ("Box 7, sheet 3", "1931:05:01 00:00:00", (52.0, 30.0, 0.0))
     assert POSITION in kept[3]
     stripped = colorize(content, ensemble, Options(metadata="strip"))[0]
-    description, date, position, packet = said(stripped)
+    description, date, position, packet = read_back(stripped)
     assert (description, date, position) == (None, None, None)
     assert b"archive" not in packet
     assert b"compositeWithTrainedAlgorithmicMedia" in packet
@@ -86,36 +86,36 @@ def test_a_position_is_kept_only_if_asked_for_and_all_can_be_stripped(
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
-def test_every_file_carries_its_decision_record(
+def test_every_format_contains_decision_record(
     format: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
-    answer, _, decision = colorize(encoded(photographs["food"]), ensemble, Options(format=format))
-    root = ElementTree.fromstring(said(answer)[3])
+    output, _, decision = colorize(encoded(photographs["food"]), ensemble, Options(format=format))
+    root = ElementTree.fromstring(read_back(output)[3])
     records = [element.attrib.get("{urn:chromaroute:1.0}Decision") for element in root.iter()]
     record = json.loads(next(filter(None, records)))
     assert record == decision.model_dump(mode="json", exclude={"timings_ms"})
 
 
-def test_captions_comments_and_texts_stay_in_their_own_format(
+def test_captions_comments_and_texts_are_kept_in_same_format(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     caption = b"\x1c\x02\x78\x00\x04Dock"
     segment = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x09" + caption + b"\0"
     extra = b"\xff\xed" + (len(segment) + 2).to_bytes(2) + segment
-    answer, _, _ = colorize(encoded(photographs["cat"], "JPEG", extra=extra, comment=b"from the attic"), ensemble)
-    with Image.open(io.BytesIO(answer)) as image:
+    output, _, _ = colorize(encoded(photographs["cat"], "JPEG", extra=extra, comment=b"from the attic"), ensemble)
+    with Image.open(io.BytesIO(output)) as image:
         assert image.info["photoshop"][0x0404] == caption
         assert image.info["comment"] == b"from the attic"
     texts = PngInfo()
     texts.add_text("Author", "Anna")
     texts.add_text("Raw profile type exif", "hidden position")
-    answer, _, _ = colorize(encoded(photographs["cat"], "PNG", pnginfo=texts), ensemble)
-    with Image.open(io.BytesIO(answer)) as image:
+    output, _, _ = colorize(encoded(photographs["cat"], "PNG", pnginfo=texts), ensemble)
+    with Image.open(io.BytesIO(output)) as image:
         assert image.info["Author"] == "Anna"
-    assert b"hidden" not in answer
+    assert b"hidden" not in output
 
 
-def test_damaged_or_hostile_metadata_is_left_out(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
+def test_damaged_or_hostile_metadata_is_omitted(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     for xmp in (b"<x", b'<!DOCTYPE a [<!ENTITY b "c">]><x:xmpmeta xmlns:x="adobe:ns:meta/">&b;</x:xmpmeta>', PACKET * 400):
         packet = with_provenance(xmp, "mine@0", 'rock & "roll" <3', "{}")
         values = [value for element in ElementTree.fromstring(packet).iter() for value in element.attrib.values()]
@@ -128,20 +128,20 @@ def test_damaged_or_hostile_metadata_is_left_out(photographs: dict[str, Image.Im
 
 
 @pytest.mark.parametrize("source", ["PNG", "TIFF"])
-@pytest.mark.parametrize("written", ["png", "tiff"])
-def test_gray_of_16_bits_comes_back_as_rgb_of_16_bits(
-    source: str, written: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
+@pytest.mark.parametrize("output_format", ["png", "tiff"])
+def test_16_bit_gray_gives_16_bit_rgb(
+    source: str, output_format: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     gray = np.asarray(photographs["flower"].convert("L")).astype(np.uint16) * 257
     gray[:, ::3] += 100  # levels that 8 bits do not hold
-    answer, format, _ = colorize(encoded(Image.fromarray(gray), source, dpi=(600, 600)), ensemble, Options(format=written))
-    assert format == written
-    rgb = sixteen(answer, written).astype(np.int64)
+    output, format, _ = colorize(encoded(Image.fromarray(gray), source, dpi=(600, 600)), ensemble, Options(format=output_format))
+    assert format == output_format
+    rgb = read_16_bit(output, output_format).astype(np.int64)
     assert rgb.shape == (*gray.shape, 3)
     luma = (rgb @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
     assert np.abs(luma - gray).max() <= 1
     assert np.ptp(rgb, axis=2).max() > 2_000
-    with Image.open(io.BytesIO(answer)) as image:
+    with Image.open(io.BytesIO(output)) as image:
         assert np.abs(np.array(image.convert("RGB").convert("L")).astype(int) - np.round(gray / 257)).max() <= 1
         assert round(image.info["dpi"][0]) == 600
 
@@ -162,7 +162,7 @@ def gray_profile(gamma: float) -> bytes:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_profile_of_gray_is_followed_at_every_depth(depth: int, encoded: Encode) -> None:
+def test_gray_profile_is_applied_at_every_depth(depth: int, encoded: Encode) -> None:
     ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
     image = Image.fromarray(ramp if depth == 16 else (ramp >> 8).astype(np.uint8))
     plain = decode(encoded(image, "TIFF")).luma.astype(int)
@@ -172,7 +172,7 @@ def test_a_profile_of_gray_is_followed_at_every_depth(depth: int, encoded: Encod
     assert (linear[[0, -1], [0, -1]] == [0, 255]).all()
 
 
-def sixteen(content: bytes, format: str) -> np.ndarray:
+def read_16_bit(content: bytes, format: str) -> np.ndarray:
     """The samples of a file with 16 bits each, by readers that are not ours."""
     if format == "tiff":
         return tifffile.imread(io.BytesIO(content))
@@ -198,21 +198,21 @@ def sixteen(content: bytes, format: str) -> np.ndarray:
         b"\xff\xfe\x00",
     ],
 )
-def test_no_packet_keeps_a_picture_from_being_colorized(
+def test_invalid_xmp_packet_does_not_prevent_colorizing(
     xmp: bytes, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
-    answer, _, _ = colorize(encoded(photographs["cat"], "JPEG", xmp=xmp[:60_000]), ensemble)
-    assert b"compositeWithTrainedAlgorithmicMedia" in said(answer)[3]
+    output, _, _ = colorize(encoded(photographs["cat"], "JPEG", xmp=xmp[:60_000]), ensemble)
+    assert b"compositeWithTrainedAlgorithmicMedia" in read_back(output)[3]
 
 
-def test_equal_packets_are_equal_in_every_thread() -> None:
+def test_provenance_packet_is_same_in_every_thread() -> None:
     with ThreadPoolExecutor(4) as pool:
         packets = set(pool.map(lambda _: with_provenance(PACKET, "mine@0", "cat", "{}"), range(2000)))
     assert len(packets) == 1
 
 
 @pytest.mark.parametrize("dpi", [(2**32 - 1, 300), (0, 0), (300, 0), (float("nan"), 1)])
-def test_a_resolution_that_no_file_holds_is_left_out(
+def test_invalid_resolution_is_omitted(
     dpi: tuple[float, float], photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     with Image.open(io.BytesIO(encoded(photographs["cat"], "PNG"))) as image:
@@ -220,11 +220,11 @@ def test_a_resolution_that_no_file_holds_is_left_out(
         assert read_metadata(image, None).dpi is None
     tags = {282: TiffImagePlugin.IFDRational(300, 0), 283: TiffImagePlugin.IFDRational(300, 0), 296: 2}
     gray = Image.fromarray(np.full((8, 8), 300, np.uint16))
-    for written in ("png", "tiff", "jpeg", "webp"):
-        assert colorize(encoded(gray, "TIFF", tiffinfo=tags), ensemble, Options(format=written))[1] == written
+    for output_format in ("png", "tiff", "jpeg", "webp"):
+        assert colorize(encoded(gray, "TIFF", tiffinfo=tags), ensemble, Options(format=output_format))[1] == output_format
 
 
-def test_a_position_in_anybodys_vocabulary_is_a_position(
+def test_gps_position_is_removed_in_any_vocabulary(
     photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     drone = PACKET.replace(b"exif:GPSLatitude", b"drone:GpsLatitude").replace(b"xmlns:dc", b'xmlns:drone="urn:drone" xmlns:dc')
@@ -235,12 +235,12 @@ def test_a_position_in_anybodys_vocabulary_is_a_position(
     assert b"52,30N" in colorize(encoded(photographs["cat"], "PNG", pnginfo=texts), ensemble, Options(metadata="keep-gps"))[0]
 
 
-@pytest.mark.parametrize("written", ["png", "tiff"])
-def test_the_transparent_level_of_deep_gray_stays_transparent(written: str, encoded: Encode, ensemble: Ensemble) -> None:
+@pytest.mark.parametrize("output_format", ["png", "tiff"])
+def test_transparent_level_of_16_bit_gray_stays_transparent(output_format: str, encoded: Encode, ensemble: Ensemble) -> None:
     gray = np.full((40, 50), 30_000, np.uint16)
     gray[:10] = 7
-    answer, _, _ = colorize(encoded(Image.fromarray(gray), "PNG", transparency=7), ensemble, Options(format=written))
-    with Image.open(io.BytesIO(answer)) as image:
+    output, _, _ = colorize(encoded(Image.fromarray(gray), "PNG", transparency=7), ensemble, Options(format=output_format))
+    with Image.open(io.BytesIO(output)) as image:
         alpha = np.array(image.convert("RGBA").getchannel("A"))
     assert (alpha[:10] == 0).all()
     assert (alpha[10:] == 255).all()

@@ -29,7 +29,7 @@ def shapes(network: nn.Module, kinds: tuple[type[nn.Module], ...], *inputs: obje
     return found
 
 
-def test_paper_001s_decoder_has_the_shapes_of_its_table_2() -> None:
+def test_vgg_decoder_has_shapes_of_table_2_of_paper_001() -> None:
     decoder = VggDecoder(VggTrunk("vgg16").eval())
     assert shapes(decoder, (nn.Conv2d, nn.Upsample), torch.rand(1, 1, 224, 224) * 100) == [
         (256, 7, 7), (128, 7, 7), (128, 14, 14), (64, 14, 14), (64, 28, 28), (32, 28, 28),
@@ -38,7 +38,7 @@ def test_paper_001s_decoder_has_the_shapes_of_its_table_2() -> None:
     assert sum(p.numel() for p in decoder.parameters()) == pytest.approx(1.5e6, rel=0.05)  # section 4.1: "approximately 1.5M"
 
 
-def test_paper_001s_variants_differ_by_their_regularization_alone() -> None:
+def test_variants_of_paper_001_differ_only_in_regularization() -> None:
     trunk = VggTrunk("compact")
     kinds = {name: [type(layer) for layer in VggDecoder(trunk, name).layers] for name in ("plain", "batch_norm", "dropout")}  # type: ignore[arg-type]
     assert [kind for kind in kinds["batch_norm"] if kind is not nn.BatchNorm2d] == kinds["plain"]
@@ -49,7 +49,7 @@ def test_paper_001s_variants_differ_by_their_regularization_alone() -> None:
         VggDecoder(trunk, "weights")  # type: ignore[arg-type]
 
 
-def test_paper_000s_network_has_the_shapes_of_iizukas_table_1() -> None:
+def test_iizuka_network_has_shapes_of_table_1() -> None:
     network = Iizuka(size=128)
     L = torch.rand(1, 1, 128, 128) * 100
     found = shapes(network, (nn.Conv2d, nn.Linear), L)
@@ -64,18 +64,18 @@ def test_paper_000s_network_has_the_shapes_of_iizukas_table_1() -> None:
     assert not [name for name, _ in Iizuka(fused=False).named_modules() if name.startswith(("whole", "fusion"))]
 
 
-def test_paper_000s_naming_loss_reaches_the_parts_that_the_paper_says() -> None:
-    network, namer = Iizuka(size=64), ClassificationBranch(5, "basic")
+def test_classification_loss_of_paper_000_reaches_parts_named_by_paper() -> None:
+    network, classifier = Iizuka(size=64), ClassificationBranch(5, "basic")
     _, features = network.predict_with_features(torch.rand(3, 1, 64, 64) * 100)
     assert features is not None
-    nn.functional.cross_entropy(namer(features), torch.tensor([0, 1, 2])).backward()
+    nn.functional.cross_entropy(classifier(features), torch.tensor([0, 1, 2])).backward()
     reached = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert reached == {"low", "whole"}
     assert all(p.grad is None for p in network.whole.last.parameters())  # type: ignore[union-attr]
-    assert all(p.grad is not None for p in namer.parameters())
+    assert all(p.grad is not None for p in classifier.parameters())
 
 
-def test_paper_000s_builds_differ_by_dropout_and_shortcuts() -> None:
+def test_builds_of_paper_000_differ_in_dropout_and_shortcuts() -> None:
     def count(build: str, kind: type[nn.Module]) -> int:
         return sum(isinstance(module, kind) for module in Iizuka(64, build).modules())  # type: ignore[arg-type]
 
@@ -92,14 +92,14 @@ def test_paper_000s_builds_differ_by_dropout_and_shortcuts() -> None:
         Iizuka(100)
 
 
-def test_paper_000s_global_features_take_pictures_of_any_size() -> None:
+def test_iizuka_network_accepts_pictures_of_any_size() -> None:
     torch.manual_seed(0)
     network = Iizuka(size=64).eval()
     with torch.inference_mode():
         assert network(torch.rand(1, 1, 96, 160) * 100).shape == (1, 2, 48, 80)
 
 
-def test_paper_002s_network_has_the_layers_that_zhang_released() -> None:
+def test_zhang_network_has_layers_of_released_network() -> None:
     network = Zhang()
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [
@@ -110,7 +110,7 @@ def test_paper_002s_network_has_the_layers_that_zhang_released() -> None:
     assert shapes(Zhang(width=4), (nn.Conv2d,), torch.rand(1, 1, 32, 64) * 100)[-1] == (260, 8, 16)
 
 
-def test_a_lower_temperature_paints_more_vividly() -> None:
+def test_lower_temperature_gives_more_vivid_colors() -> None:
     torch.manual_seed(0)
     network = Zhang(width=4).eval()
     L = torch.rand(1, 1, 32, 32) * 100
@@ -123,7 +123,7 @@ def test_a_lower_temperature_paints_more_vividly() -> None:
     assert chroma == sorted(chroma)
 
 
-def test_paper_004s_generator_is_isolas_to_the_parameter() -> None:
+def test_pix2pix_generator_has_layers_of_paper() -> None:
     generator = Pix2Pix()
     downs = [m for m in generator.modules() if isinstance(m, nn.Conv2d)]
     ups = [m for m in generator.modules() if isinstance(m, nn.ConvTranspose2d)]
@@ -133,7 +133,7 @@ def test_paper_004s_generator_is_isolas_to_the_parameter() -> None:
     assert shapes(Pix2Pix(width=8), (nn.Conv2d,), torch.rand(1, 1, 256, 256) * 100)[-1] == (64, 1, 1)
 
 
-def test_paper_004s_hypercolumn_has_963_channels_and_speaks_yuv() -> None:
+def test_hypercolumn_of_paper_004_has_963_channels_and_predicts_yuv() -> None:
     network = Hypercolumn(VggTrunk("vgg16").eval())
     assert network.norm.num_features == 963
     rgb = torch.rand(2, 3, 8, 8)
@@ -145,7 +145,7 @@ def test_paper_004s_hypercolumn_has_963_channels_and_speaks_yuv() -> None:
 
 
 @pytest.mark.parametrize("family", [name for name, kind in COLORIZERS.items() if issubclass(kind, RegressionColorizer)])
-def test_a_familys_scale_leads_there_and_back(family: str) -> None:
+def test_encode_and_decode_of_every_family_are_inverse(family: str) -> None:
     kind = COLORIZERS[family]
     taps = (VggTrunk(),) if family in ("vgg_decoder", "hypercolumn") else ()
     arguments = {"zhang": {"width": 4, "output": "ab"}, "pix2pix": {"width": 4, "depth": 5}, "iizuka": {"size": 32}}.get(family, {})

@@ -6,7 +6,7 @@ from models.vgg import TRUNKS, VggTrunk
 
 
 @pytest.mark.parametrize("network", TRUNKS)
-def test_taps_halve_and_have_the_channels_that_are_promised(network: str) -> None:
+def test_taps_have_documented_strides_and_channels(network: str) -> None:
     trunk = VggTrunk(network).eval()
     with torch.inference_mode():
         taps = trunk(torch.rand(1, 1, 32, 64) * 100)
@@ -17,13 +17,13 @@ def test_taps_halve_and_have_the_channels_that_are_promised(network: str) -> Non
 
 
 @pytest.mark.parametrize(("network", "build"), [("vgg16", vgg.vgg16), ("vgg19", vgg.vgg19)])
-def test_torchvisions_own_weights_fit_the_trunk(network: str, build: type) -> None:
+def test_torchvision_weights_fit_trunk(network: str, build: type) -> None:
     with torch.device("meta"):
         theirs = {name: tensor for name, tensor in build(init_weights=False).state_dict().items() if name.startswith("features.")}
     ours = VggTrunk(network).state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {name: tensor.shape for name, tensor in theirs.items()}
 
 
-def test_an_unknown_trunk_is_refused_with_the_known_ones() -> None:
+def test_unknown_trunk_is_rejected_with_known_trunks() -> None:
     with pytest.raises(ValueError, match="'vgg99'.*compact, vgg16, vgg19"):
         VggTrunk("vgg99")

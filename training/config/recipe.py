@@ -51,11 +51,9 @@ class Schedule(Section):
 
     def check_sizes(self, stride: int) -> None:
         """Raise a RecipeError unless every size is a multiple of the stride of a network."""
-        for size in (*(size for _, size in self.sizes), self.validation_size):
-            if size % stride:
-                raise RecipeError(
-                    f"the schedule has pictures of {size} px: give multiples of {stride}, the stride of this network."
-                )
+        for key, sizes in (("sizes", [size for _, size in self.sizes]), ("validation_size", [self.validation_size])):
+            if wrong := next((size for size in sizes if size % stride), None):
+                raise RecipeError(f"schedule.{key} has {wrong} px: give multiples of {stride}, the stride of this network.")
 
     @property
     def end(self) -> int:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from training.config.bundle_recipe import BundleRecipe
 from training.config.recipe import Recipe
 from training.config.renamed_keys import find_renamed
-from training.config.section import RecipeError
+from training.config.section import RecipeError, describe_problems
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -40,17 +40,18 @@ def recipe_names() -> list[str]:
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-_SMOKE: dict[str, Any] = {
+_SMOKE: dict[str, dict[str, Any]] = {
     "schedule": {"steps": 4, "batch": 4, "validate_every": 2, "snapshot_every": 2, "warmup": 1},
     "data": {"limit": 48},
 }
 
 
-def _load(kind: type[Kind], name: str, changes: tuple[str, ...], overrides: dict[str, Any]) -> Kind:
+def _load(kind: type[Kind], name: str, changes: tuple[str, ...], overrides: dict[str, dict[str, Any]]) -> Kind:
     values = _read(name)
     values.setdefault("name", Path(name).stem)
     for section, entries in overrides.items():
-        values[section] = values.get(section, {}) | entries if isinstance(entries, dict) else entries
+        if isinstance(given := values.get(section, {}), dict):  # anything else is not valid, which the validation says
+            values[section] = given | entries
     for change in changes:
         _apply(values, change)
     if renamed := list(find_renamed(values)):
@@ -58,8 +59,7 @@ def _load(kind: type[Kind], name: str, changes: tuple[str, ...], overrides: dict
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise RecipeError(f"the recipe {name!r} is not valid: {problems}.") from error
+        raise RecipeError(f"the recipe {name!r} is not valid: {describe_problems(error, kind)}.") from error
 
 
 def _read(name: str, extending: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _read(name: str, extending: tuple[str, ...] = ()) -> dict[str, Any]:
         values = tomllib.loads(path.read_text() if path.suffix == ".toml" else shipped.read_text())
     except FileNotFoundError as error:
         raise RecipeError(f"there is no recipe {name!r}: give a .toml file or one of {', '.join(recipe_names())}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"the recipe {name!r} is not valid TOML: {error}.") from error
     extends = values.pop("extends", None)
     if extends is None:

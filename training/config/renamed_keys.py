@@ -40,9 +40,10 @@ def find_renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """A sentence for every renamed key or value in the values of a recipe."""
     for name, value in values.items():
         key = prefix + name
-        if key in RENAMED:
-            yield f"{key} is now called {RENAMED[key]}"
-        elif isinstance(value, str) and (key, value) in RENAMED_VALUES:
-            yield f"the value {value!r} of {key} is now {RENAMED_VALUES[key, value]!r}"
+        new_key = RENAMED.get(key, key)
+        if new_key != key:
+            yield f"{key} is now called {new_key}"
+        if isinstance(value, str) and (new_key, value) in RENAMED_VALUES:
+            yield f"the value {value!r} of {new_key} is now {RENAMED_VALUES[new_key, value]!r}"
         if isinstance(value, Mapping):
-            yield from find_renamed(value, f"{RENAMED.get(key, key)}.")
+            yield from find_renamed(value, f"{new_key}.")

@@ -16,6 +16,7 @@ from models.colorizers.zhang import Encoder
 from models.lab import lab_to_srgb, lightness_to_luma
 from models.torchvision_compat import inception, resnet, vgg
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD, VggTrunk
+from training.config.arguments import check_arguments
 from training.config.section import RecipeError
 from training.config.task_options import ClassificationOptions
 from training.networks.imagenet import imagenet_weights
@@ -111,6 +112,10 @@ class IizukaFeatures(nn.Module):
         return x
 
 
+# the backbones that have arguments
+OWN_FEATURES: dict[str, type[nn.Module]] = {"zhang": ZhangFeatures, "iizuka": IizukaFeatures}
+
+
 def build_classifier(options: ClassificationOptions, classes: int, pretrained: bool = True) -> nn.Module:
     """The network of a recipe's task, with its pretrained weights unless `pretrained` is false.
 
@@ -121,14 +126,14 @@ def build_classifier(options: ClassificationOptions, classes: int, pretrained: b
     _check(options)
     weights = options.weights if pretrained else ""
     try:
+        features: nn.Module
         if options.backbone == "iizuka":
             return _iizuka_classifier(IizukaFeatures(**options.arguments), classes, options)
-        features: nn.Module
         if options.backbone == "zhang":
             zhang = ZhangFeatures(**options.arguments)
             features, width = zhang, zhang.encoder.channels
         elif options.backbone == "compact":
-            trunk = VggTrunk("compact", **options.arguments)
+            trunk = VggTrunk("compact")
             features, width = TrunkFeatures(trunk), trunk.channels[32]
             if weights:
                 trunk.load_state_dict(everyday_trunk())
@@ -136,11 +141,13 @@ def build_classifier(options: ClassificationOptions, classes: int, pretrained: b
             network, width = BACKBONES[options.backbone](weights, not options.weights)
             features = RgbFeatures(network, options.input == "color")
     except (TypeError, ValueError, RuntimeError) as error:
-        raise RecipeError(f"task.arguments do not fit the backbone {options.backbone}: {error}") from error
+        raise RecipeError(f"task.arguments are not valid for the backbone {options.backbone}: {error}") from error
     return Classifier(features, width, classes, options.dropout, options.frozen)
 
 
 def _check(options: ClassificationOptions) -> None:
+    constructor = OWN_FEATURES.get(options.backbone, object)
+    check_arguments(f"the backbone {options.backbone}", constructor, options.arguments)
     if options.frozen and not options.weights:
         raise RecipeError(
             "task.frozen is true and task.weights is empty: set task.weights, or train the backbone: task.frozen=false."

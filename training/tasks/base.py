@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from torch import Tensor, nn
 
 from models.colorizers import Colorizer
+from training.config.arguments import check_arguments
 from training.config.recipe import Recipe
 from training.config.section import RecipeError
 from training.config.task_options import TaskOptions
@@ -142,6 +143,7 @@ def build_network(name: str, kind: Callable[..., Network], *parts: Any, **argume
     Raises:
         RecipeError: the arguments are not valid.
     """
+    check_arguments(name, kind, arguments, skip=len(parts))
     try:
         return kind(*parts, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
