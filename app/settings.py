@@ -30,11 +30,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     bundle: Path = Field(EVERYDAY, description="folder of the bundle that is served")
-    device: str = Field("cpu", description="cpu, cuda, mps ...")
-    precision: Precision = Field("float32", description="float32, or bfloat16 on processors that support it")
+    device: str = Field("cpu", description="device of torch: `cpu`, `cuda`, `mps`")
+    precision: Precision = Field("float32", description="`float32`, or `bfloat16` on processors that support it")
     threads: int = Field(0, ge=0, description="threads of the networks; 0 leaves the choice to torch")
     expert_bytes: int | None = Field(
-        None, gt=0, description="memory budget for experts in bytes; the least recently used are evicted"
+        None,
+        gt=0,
+        description="memory budget for experts, for bundles larger than memory; the least recently used are evicted",
     )
 
     max_bytes: int = Field(200 * 2**20, gt=0, description="largest file of a picture, in bytes")
@@ -43,24 +45,30 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(2 * 2**30, gt=0, description="largest request body of a batch or a job, in bytes")
     max_unpacked_bytes: int = Field(4 * 2**30, gt=0, description="largest unpacked size of an archive, in bytes")
 
-    max_requests: int = Field(64, gt=0, description="most single pictures in progress or waiting; an eighth of that for batches")
-    deadline: float = Field(60, gt=0, description="seconds from the first byte of a request to its response; then 504")
-    drain: float = Field(1, ge=0, description="seconds between SIGTERM, which turns /readyz to 503, and closing the socket")
+    max_requests: int = Field(
+        64,
+        gt=0,
+        description="most single pictures in progress or waiting; an eighth of that for batches; more get 503",
+    )
+    deadline: float = Field(60, gt=0, description="seconds from the first byte of a picture to its response; then 504")
+    drain: float = Field(1, ge=0, description="seconds between SIGTERM, which turns `/readyz` to 503, and closing the socket")
 
-    data_dir: Path = Field(Path("data"), description="folder of persistent state: jobs, their results, votes")
-    jobs: bool = Field(True, description="whether jobs are offered; without them nothing is written to data_dir")
+    data_dir: Path = Field(Path("data"), description="folder of jobs, their results, and the votes of a survey")
+    jobs: bool = Field(True, description="1 offers jobs; with 0 only the votes of a survey are written to `DATA_DIR`")
     max_backlog: int = Field(100_000, gt=0, description="most unfinished items of all jobs; more are refused with 503")
     job_hours: float = Field(24, gt=0, description="hours for which the results of a finished job are kept")
-    survey: Path | None = Field(None, description="folder of a blind survey, served at /survey; votes are stored in data_dir")
-    database: str = Field("", description="postgresql://... for several replicas; SQLite in data_dir if empty")
+    survey: Path | None = Field(None, description="folder of a blind survey, served at `/survey`")
+    database: str = Field("", description="`postgresql://...` if several replicas share the jobs; otherwise SQLite in `DATA_DIR`")
     replica: str = Field(
         default_factory=socket.gethostname, pattern=r"^[\w.-]{1,64}$", description="name of this process among the replicas"
     )
 
     keys: Path | None = Field(None, description="file of API keys, created by `chromaroute key add`")
-    allow_anonymous: bool = Field(False, description="listen on other addresses than loopback without keys")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins from which browsers may call, with commas")
-    log_format: Literal["text", "json"] = Field("text", description="text, or json for log collectors")
+    allow_anonymous: bool = Field(False, description="1 listens on other addresses than loopback without keys")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins of browsers that may call, separated by commas"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="`text`, or `json` with one object per line")
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -41,7 +41,7 @@ class RetryWorker:
                 if not _succeeds(task):
                     self._tasks.put(task)
                     self._stopping.wait(RETRY_DELAY)
-            if time.monotonic() >= due:
+            if time.monotonic() >= due and not self._stopping.is_set():
                 _succeeds(self._periodic)
                 due = time.monotonic() + PERIOD
 
