@@ -1,8 +1,8 @@
-# docker build .                  a CPU image: no compiler, no training extras, no root
+# docker build .                  a CPU image: no compiler, no training extras, not run as root
 # docker build --target gpu .     the same with CUDA wheels
 ARG PYTHON=python:3.12-slim
 
-# the dependencies alone, so that they are installed again only where they change, and not for a new version of ours
+# The dependencies alone, so that they are installed again only when they change, and not for every new version of the code
 FROM ${PYTHON} AS requirements
 WORKDIR /src
 COPY pyproject.toml ./
@@ -24,7 +24,7 @@ FROM build AS build-gpu
 RUN /opt/chromaroute/bin/pip install --constraint constraints.txt --requirement requirements.txt \
     && /opt/chromaroute/bin/pip uninstall --yes pip
 
-# our code, a layer of its own: a new version of it does not send the dependencies again
+# The code, in a layer of its own: a new version does not transfer the dependencies again
 FROM build AS code
 ENV PIP_CONSTRAINT=/src/constraints.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -34,7 +34,7 @@ COPY app app
 RUN /opt/chromaroute/bin/pip install --no-deps --compile --target /opt/code . && rm /opt/code/bin/chromaroute-train
 
 FROM ${PYTHON} AS runtime
-# libgomp: torch's threads; Debian keeps one version of it at a time, so that pinning it would only break the build
+# libgomp runs torch's threads; Debian keeps one version of it at a time, so that a pinned one would break the build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chromaroute \
@@ -47,7 +47,7 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s \
     CMD ["python3", "-c", "from urllib.request import *; build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=2)"]
-# without keys it refuses to listen to a network, unless CHROMAROUTE_ALLOW_ANONYMOUS=1 says that something else keeps strangers away
+# Without keys it refuses to listen on a network, unless CHROMAROUTE_ALLOW_ANONYMOUS=1 says that something else controls access
 ENTRYPOINT ["chromaroute"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
 

@@ -1,10 +1,12 @@
-# make serve   set up and serve on 127.0.0.1:8000 (PORT=8080 changes it)
-# make test    set up and run ruff, mypy and pytest
+# make serve   install, and serve on 127.0.0.1:8000 (PORT=8080 changes it)
+# make check   format, lint, types and the fast tests, in about a minute
+# make test    format, lint, types and all tests
+# make docs    write the generated parts of the documentation
 # make bench   load a running server (PORT=8000) from several processes
-# make torture the tests that break things, for longer: generated requests, crashes, bursts
-# make bundle  remake the bundle `everyday` from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
+# make torture the tests that provoke failures, for longer: generated requests, crashes, bursts
+# make bundle  build the bundle `everyday` again from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
 #
-# TORCH=cpu takes PyTorch's own CPU wheels; on Linux the default ones bring gigabytes of CUDA.
+# TORCH=cpu installs PyTorch's own CPU wheels; on Linux, the default ones bring gigabytes of CUDA.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -15,16 +17,30 @@ ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve test bench torture bundle
+.PHONY: serve check test docs bench torture bundle
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
 
-test: $(VENV)/dev.done
-	$(BIN)/ruff check .
+# a process per core with one thread each; tests that measure time run alone, after the others
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
+PARALLEL := --numprocesses logical --dist loadfile
+
+check: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term
+	$(PYTEST) --quiet $(PARALLEL) -m "not slow and not server and not browser and not timing"
+
+test: $(VENV)/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) $(PARALLEL) -m "not timing" --cov
+	$(PYTEST) -m timing --cov --cov-append --cov-report=term
+
+docs: $(VENV)/dev.done
+	PYTHONPATH=. $(BIN)/python docs/build.py
 
 bench: $(VENV)/dev.done
 	$(BIN)/python bench/load.py --url http://127.0.0.1:$(PORT) $(LOAD)

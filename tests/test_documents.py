@@ -1,4 +1,4 @@
-"""What docs/ promises: the examples run, and the tables are those of the code."""
+"""The documentation: its examples run, and its generated parts and quoted numbers are those of the code and the reports."""
 
 import os
 import re
@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.errors import PROBLEM_TYPES
-from app.settings import Settings
+from models.bundle import Bundle
 from tests.server_process import ROOT, Server, serving
+from training.report.formatting import difference
+from training.report.render import read_report
 
-API = (ROOT / "docs" / "api.md").read_text()
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+DOCS = ROOT / "docs"
+API = (DOCS / "api.md").read_text()
 EXAMPLES = re.findall(r"```(sh|python|js)\n(.*?)```", API, re.DOTALL)
 NODE = shutil.which("node")
 
@@ -29,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
+def folder(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
     photographs["person"].convert("L").save(tmp_path / "scan.jpg")
     photographs["city"].convert("L").save(tmp_path / "street.png")
     with zipfile.ZipFile(tmp_path / "box.zip", "w") as archive:
@@ -37,41 +38,66 @@ def desk(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
     return tmp_path
 
 
-def test_every_way_of_calling_is_shown_in_few_lines() -> None:
+def test_every_call_is_shown_with_curl_httpx_and_fetch_in_few_lines() -> None:
     assert [language for language, _ in EXAMPLES] == ["sh", "python", "js"] * 3
     for _, code in EXAMPLES:
         assert len([line for line in code.splitlines() if line.strip()]) <= 6
 
 
+@pytest.mark.server
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "code"), EXAMPLES)
-def test_the_examples_run(language: str, code: str, server: Server, desk: Path) -> None:
+def test_example_of_the_api_runs(language: str, code: str, server: Server, folder: Path) -> None:
     if language == "js" and NODE is None and "TEST_EVERYTHING" not in os.environ:
         pytest.skip("node is not installed: the examples with fetch are not tried")
     code = code.replace("http://127.0.0.1:8000", server.address).replace("curl -", "curl --fail -")
-    path = desk / {"sh": "example.sh", "python": "example.py", "js": "example.mjs"}[language]
+    path = folder / {"sh": "example.sh", "python": "example.py", "js": "example.mjs"}[language]
     path.write_text(code)
     command = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable, "-W", "error"], "js": [str(NODE)]}[language]
     if language == "python":  # as people write it: what is left open there is closed at the end
         command += ["-W", "ignore::ResourceWarning"]
-    done = subprocess.run([*command, path], cwd=desk, capture_output=True, text=True)
+    done = subprocess.run([*command, path], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    if (desk / "colorized.zip").exists():
-        with zipfile.ZipFile(desk / "colorized.zip") as archive:
+    if (folder / "colorized.zip").exists():
+        with zipfile.ZipFile(folder / "colorized.zip") as archive:
             assert "decisions.json" in archive.namelist()
-    elif (desk / "color.jpg").exists():
-        with Image.open(desk / "color.jpg") as painted:
-            assert painted.size == (200, 200)
+    elif (folder / "color.jpg").exists():
+        with Image.open(folder / "color.jpg") as colorized:
+            assert colorized.size == (200, 200)
     else:
         assert '"state":"finished"' in done.stdout
 
 
-def test_the_problems_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", API, re.MULTILINE)
-    documented = {slug: int(status) for status, slugs in rows for slug in re.findall(r"`([\w-]+)`", slugs)}
-    assert documented == {slug: kind.status for slug, kind in PROBLEM_TYPES.items()}
+@pytest.mark.slow
+def test_generated_parts_are_current() -> None:
+    done = subprocess.run([sys.executable, "docs/build.py", "--check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
-def test_the_settings_are_those_of_the_code() -> None:
-    table = OPERATIONS[OPERATIONS.index("| `CHROMAROUTE_` |") : OPERATIONS.index("## Keys")]
-    documented = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([A-Z_]+)`", row)}
-    assert documented - {"CHROMAROUTE_"} == {name.upper() for name in Settings.model_fields}
+def test_reports_are_of_the_embedded_bundle(bundle: Bundle) -> None:
+    reports = [read_report(path) for path in (DOCS / "report" / "report.json", *(DOCS / "measured").glob("*.json"))]
+    assert {report.bundle for report in reports} == {bundle.label}
+    assert bundle.label in (DOCS / "results.md").read_text()
+
+
+def test_results_quote_the_committed_reports() -> None:
+    everyday, papers = (DOCS / "results.md").read_text().split("\n# The systems of five papers\n")
+    start, end = everyday.index("## What each step brought"), everyday.index("## Does it look right")
+    report, comparisons = DOCS / "report" / "report.md", DOCS / "comparisons.md"
+    judged = everyday[end : everyday.index("An independent judge")]
+    for part, source in ((everyday[:start], report), (judged, report), (papers, comparisons)):
+        quoted = source.read_text().replace("**", "")
+        tables = [block.splitlines() for block in part.split("\n\n") if block.startswith("| method |")]
+        assert tables
+        for line in (line for table in tables for line in table[2:]):
+            assert line in quoted, line
+
+
+def test_results_state_the_gain_of_routing_as_measured() -> None:
+    report = read_report(DOCS / "report" / "report.json")
+    gain = difference(report.difference("routed", "general"))
+    better = [category.name for category in report.categories if category.routed_minus_general.sign == -1]
+    text = " ".join((DOCS / "results.md").read_text().split())
+    assert gain in text
+    assert f"in {len(better)} of {len(report.categories)} categories ({', '.join(better)})" in text

@@ -32,7 +32,7 @@ class JointOptions(TaskOptions):
 
     kind: Literal["joint"]
     init_from: str = Field("", description="the joint run to continue from; random weights if empty")
-    trunk: str = "compact"
+    trunk: Literal["compact", "vgg16", "vgg19"] = "compact"
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     tiny_classification_weight: float = Field(0.25, ge=0, description="of the cross-entropy over the classes of Tiny ImageNet")
@@ -96,7 +96,7 @@ class CombinedOptions(TaskOptions):
 
     kind: Literal["combined"]
     build: Literal["basic", "dropout", "residual"] = "basic"
-    size: int = Field(128, gt=0, description="of the input of the global features; the side of the training pictures")
+    size: int = Field(128, gt=0, multiple_of=32, description="of the input of the global features; the side of the training pictures")
     classification_weight: float = Field(1 / 200, ge=0)
 
 

@@ -226,9 +226,13 @@ class Report(Result):
         """The router of the evaluated bundle; None if it has none of the categories."""
         return next((router for router in self.routers if not router.bundle), None)
 
+    def rounded(self) -> "Report":
+        """The report with numbers rounded to five decimal places."""
+        return Report.model_validate(_rounded(self.model_dump()))
+
     def to_json(self) -> str:
         """The report as JSON, with numbers rounded to five decimal places."""
-        return Report.model_validate(_rounded(self.model_dump())).model_dump_json(indent=1) + "\n"
+        return self.rounded().model_dump_json(indent=1) + "\n"
 
 
 Scores = TypeVar("Scores", MethodScores, JudgeScores)

@@ -103,6 +103,7 @@ class IizukaFeatures(nn.Module):
 
     def __init__(self, size: int = 128, build: iizuka.Build = "basic") -> None:
         super().__init__()
+        iizuka.check_size(size)
         self.size = size
         self.low = iizuka.layers(1, iizuka.LOW, build)
         self.whole = iizuka.GlobalFeatures(size, build)

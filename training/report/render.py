@@ -54,6 +54,7 @@ def write_report(report: Report, strips: Mapping[str, bytes], folder: Path, pict
         DataError: the folder contains other files.
     """
     check_folder(folder)
+    report = report.rounded()  # as it is stored, so that rendering it again gives the same pages
     markdown = render_markdown(report)
     plots = {**render_charts(report), **{_strip_path(name): content for name, content in strips.items()}}
     texts = {"report.md": markdown, "report.html": render_html(report.bundle, markdown, plots), RESULTS: report.to_json()}
