@@ -1,4 +1,4 @@
-"""Small real pictures, out of packages that the tests depend on, and one served bundle for all."""
+"""Shared fixtures: small real photographs from installed packages, the embedded bundle, and a service with it."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -21,21 +21,21 @@ from tests.server_process import wait_until
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Small pictures are fastest on one thread, and nothing depends on how many cores the machine has."""
+    """Small pictures are fastest on one thread, and results must not depend on the number of cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, Image.Image]:
     """Color photographs, at most 200 px wide."""
-    found = {
+    pixels_of = {
         "person": data.astronaut(),
         "cat": data.chelsea(),
         "food": data.coffee(),
         "flower": load_sample_image("flower.jpg"),
         "city": load_sample_image("china.jpg"),
     }
-    pictures = {name: Image.fromarray(pixels) for name, pixels in found.items()}
+    pictures = {name: Image.fromarray(pixels) for name, pixels in pixels_of.items()}
     return {name: picture.resize((200, round(200 * picture.height / picture.width))) for name, picture in pictures.items()}
 
 
@@ -53,7 +53,7 @@ def encoded() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def pictures(photographs: dict[str, Image.Image], encoded: Callable[..., bytes]) -> dict[str, bytes]:
-    """Files of gray photographs, as people send them."""
+    """JPEG files of gray photographs."""
     return {f"{name}.jpg": encoded(picture.convert("L"), "JPEG") for name, picture in photographs.items()}
 
 
@@ -65,13 +65,13 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="session")
 def ensemble(bundle: Bundle) -> Ensemble:
-    """The embedded bundle, ready to color."""
+    """An ensemble of the embedded bundle."""
     return Ensemble(bundle)
 
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
-    """The service in this process, ready."""
+    """A ready service in this process."""
     with TestClient(create_app(Settings(max_pixels=1_000_000, max_bytes=2_000_000, jobs=False))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client
@@ -79,7 +79,7 @@ def client() -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def category_folders(photographs: dict[str, Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of its own: crops of photographs in a folder for each of three categories, and *general*."""
+    """A dataset: crops of photographs in folders for three categories and *general*."""
     root = tmp_path_factory.mktemp("photographs")
     rng = np.random.default_rng(0)
     for category, name in (("cat", "cat"), ("food", "food"), ("flower", "flower"), ("general", "city")):

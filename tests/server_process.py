@@ -1,4 +1,4 @@
-"""The service as a process, for tests that end it, load it, or look at it from outside."""
+"""Starts the service as a process, for tests that kill it, put load on it, or observe it from outside."""
 
 import os
 import re
@@ -19,22 +19,22 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class Server:
-    """A process that serves, by the command that people run."""
+    """A running `chromaroute serve`."""
 
     address: str
     process: subprocess.Popen[bytes]
     log: Path
 
     @property
-    def memory(self) -> float:
-        """Resident, in MiB."""
+    def memory_mib(self) -> float:
+        """The resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
 
 
 @contextmanager
 def serving(folder: Path, *arguments: str, port: int | None = None, **variables: object) -> Iterator[Server]:
-    """A server in a folder, under CHROMAROUTE_* variables; the context ends it, unless it has ended before."""
+    """Start a server in a folder with CHROMAROUTE_* variables; the context stops it unless it has ended before."""
     port = port or free_port()
     settings = {f"CHROMAROUTE_{name.upper()}": str(value) for name, value in variables.items()}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CHROMAROUTE_DRAIN": "0", **settings}
@@ -59,16 +59,17 @@ def serving(folder: Path, *arguments: str, port: int | None = None, **variables:
 
 
 def free_port() -> int:
+    """A TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
-    """Look again and again; a test fails when it does not happen in time."""
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Poll a condition; the test fails if it is not met in time."""
     deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.05)
 
 

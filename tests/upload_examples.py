@@ -1,4 +1,4 @@
-"""What schemathesis uploads: it loads this file, because no schema says what a picture is."""
+"""Examples of uploads for schemathesis, which loads this file: a schema cannot describe the bytes of a picture."""
 
 import io
 import zipfile
@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 
-def picture(format: str) -> bytes:
+def encode_picture(format: str) -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((40, 30)).save(buffer, format)
     return buffer.getvalue()
 
 
-def archive() -> bytes:
+def make_archive() -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        packed.writestr("scan.jpg", picture("JPEG"))
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("scan.jpg", encode_picture("JPEG"))
     return buffer.getvalue()
 
 
 for media in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
-    schemathesis.openapi.media_type(f"image/{media.lower()}", st.just(picture(media)))
-schemathesis.openapi.media_type("application/zip", st.just(archive()))
+    schemathesis.openapi.media_type(f"image/{media.lower()}", st.just(encode_picture(media)))
+schemathesis.openapi.media_type("application/zip", st.just(make_archive()))

@@ -85,8 +85,7 @@ class Iizuka(RegressionColorizer):
         super().__init__()
         if build not in get_args(Build):
             raise ValueError(f"build is {build!r}: give one of {', '.join(get_args(Build))}.")
-        if size % 32 or size <= 0:
-            raise ValueError(f"size is {size}: give a multiple of 32.")
+        check_size(size)
         self.size = size
         self.low = layers(1, LOW, build)
         self.mid = layers(512, MID, build, 0.2)
@@ -111,6 +110,12 @@ class Iizuka(RegressionColorizer):
         vector = self.whole.last(features)[:, :, None, None].expand(-1, -1, *mid.shape[-2:])
         fused = F.relu(self.fusion(torch.cat((mid, vector), dim=1)))
         return self.decoder(fused).float().sigmoid(), features
+
+
+def check_size(size: int) -> None:
+    """Raise a ValueError unless global features can be computed at the side `size`."""
+    if size % 32 or size <= 0:
+        raise ValueError(f"size is {size}: give a multiple of 32.")
 
 
 def resize_to_square(L: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any options and any bytes: an response that can be read, or a problem that is documented."""
+"""Any options and any bytes: a readable response, or a documented problem."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from models.imaging import WRITES
 MODES = ("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")
 EXAMPLES = int(os.environ.get("TORTURE", 60))
 
-many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many_examples = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 options = st.fixed_dictionaries(
     {},
     optional={
@@ -32,8 +32,8 @@ options = st.fixed_dictionaries(
 sizes = st.tuples(st.integers(1, 70), st.integers(1, 70))
 
 
-def encoded(mode: str, format: str, size: tuple[int, int], seed: int, orientation: int) -> bytes | None:
-    """A picture of noise; None where Pillow does not write that mode in that format."""
+def encode_noise(mode: str, format: str, size: tuple[int, int], seed: int, orientation: int) -> bytes | None:
+    """A picture of noise; None if Pillow cannot write that mode in that format."""
     levels = np.random.default_rng(seed).integers(0, 65_536, size[::-1], dtype=np.uint16)
     image = Image.fromarray(levels)
     if mode != "I;16":
@@ -48,16 +48,17 @@ def encoded(mode: str, format: str, size: tuple[int, int], seed: int, orientatio
     return buffer.getvalue()
 
 
-@many
+@pytest.mark.slow
+@many_examples
 @given(mode=st.sampled_from(MODES), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), size=sizes,
-       seed=st.integers(0, 9), orientation=st.integers(0, 9), chosen=options)  # fmt: skip
+       seed=st.integers(0, 9), orientation=st.integers(0, 9), params=options)  # fmt: skip
 def test_every_format_and_option_is_colorized(
-    client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, chosen: dict[str, object]
+    client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, params: dict[str, object]
 ) -> None:
-    content = encoded(mode, format, size, seed, orientation)
+    content = encode_noise(mode, format, size, seed, orientation)
     if content is None:
         return
-    response = client.post("/v1/colorize", files={"file": content}, params=chosen)
+    response = client.post("/v1/colorize", files={"file": content}, params=params)
     assert response.status_code == 200, response.text
     with Image.open(io.BytesIO(response.content)) as image:
         image.load()
@@ -66,12 +67,10 @@ def test_every_format_and_option_is_colorized(
         assert f"image/{(image.format or '').lower()}" == response.headers["content-type"]
 
 
-@many
+@many_examples
 @given(data=st.data(), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), mode=st.sampled_from(["L", "RGB"]))
-def test_damaged_file_gives_picture_or_documented_problem(
-    client: TestClient, data: st.DataObject, format: str, mode: str
-) -> None:
-    content = bytearray(encoded(mode, format, (40, 30), 1, 1) or b"")
+def test_damaged_file_gives_picture_or_documented_problem(client: TestClient, data: st.DataObject, format: str, mode: str) -> None:
+    content = bytearray(encode_noise(mode, format, (40, 30), 1, 1) or b"")
     for _ in range(data.draw(st.integers(0, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
@@ -83,13 +82,13 @@ def test_damaged_file_gives_picture_or_documented_problem(
         assert Problem.model_validate(response.json()).detail
 
 
-@many
+@many_examples
 @given(
     name=st.sampled_from(["category", "routing", "threshold", "format", "quality", "saturation", "metadata"]),
     value=st.text(max_size=20),
 )
 def test_any_option_value_is_accepted_or_reported_with_valid_values(client: TestClient, name: str, value: str) -> None:
-    content = encoded("L", "PNG", (8, 8), 0, 1)
+    content = encode_noise("L", "PNG", (8, 8), 0, 1)
     response = client.post("/v1/colorize", files={"file": content}, params={name: value})
     if response.status_code != 200:
         problem = Problem.model_validate(response.json())

@@ -8,14 +8,16 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
+from app.batches import results
 from app.batches.unique_names import UniqueNames, output_name, safe_name
+from app.inference.engine import Engine
 from app.main import create_app
 from app.settings import Settings
 
 Encode = Callable[..., bytes]
 
 
-def packed(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+def pack(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in entries.items():
@@ -23,8 +25,8 @@ def packed(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
-def unpacked(content: bytes) -> tuple[dict[str, bytes], list[dict[str, object]]]:
-    """The pictures of an response, and its records."""
+def unpack(content: bytes) -> tuple[dict[str, bytes], list[dict[str, object]]]:
+    """The pictures in a response, and its records."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -35,7 +37,7 @@ def test_batch_returns_files_with_same_names_and_decisions(client: TestClient, p
     files = [("files", (name, content)) for name, content in pictures.items()]
     response = client.post("/v1/colorize/batch", files=files)
     assert response.headers["content-type"] == "application/zip"
-    entries, records = unpacked(response.content)
+    entries, records = unpack(response.content)
     assert list(entries) == list(pictures)
     for (name, content), record in zip(entries.items(), records, strict=True):
         alone = client.post("/v1/colorize", files={"file": (name, pictures[name])})
@@ -49,8 +51,8 @@ def test_archive_is_colorized_with_options(client: TestClient, pictures: dict[st
         "__MACOSX/scans/._cat.jpg": b"x",
         "scans/.DS_Store": b"x",
     }
-    response = client.post("/v1/colorize/batch?format=png&category=food", files={"archive": ("scans.zip", packed(entries))})
-    colorized, records = unpacked(response.content)
+    response = client.post("/v1/colorize/batch?format=png&category=food", files={"archive": ("scans.zip", pack(entries))})
+    colorized, records = unpack(response.content)
     assert list(colorized) == [f"scans/{name}.png" for name in pictures]
     assert {record["decision"]["category"] for record in records} == {"food"}  # type: ignore[index]
 
@@ -60,7 +62,7 @@ def test_duplicate_names_get_suffixes_case_insensitively(client: TestClient, pic
     files = [
         ("files", (name, content)) for name, content in (("a.jpg", cat), ("a.jpg", food), ("A.JPG", cat), ("decisions.json", cat))
     ]
-    colorized, records = unpacked(client.post("/v1/colorize/batch", files=files).content)
+    colorized, records = unpack(client.post("/v1/colorize/batch", files=files).content)
     assert list(colorized) == ["a.jpg", "a-2.jpg", "A-3.JPG", "decisions.json.jpg"]
     assert [record["output"] for record in records] == list(colorized)
     assert colorized["a.jpg"] != colorized["a-2.jpg"]
@@ -69,24 +71,24 @@ def test_duplicate_names_get_suffixes_case_insensitively(client: TestClient, pic
 def test_invalid_item_gets_problem_and_others_are_colorized(client: TestClient, pictures: dict[str, bytes]) -> None:
     cat = pictures["cat.jpg"]
     entries = {"1.jpg": cat, "2.jpg": cat[:3000], "3.txt": b"hello", "4.jpg": b"\xff\xd8" + bytes(2_000_001), "5.jpg": cat}
-    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": packed(entries)}).content)
+    colorized, records = unpack(client.post("/v1/colorize/batch", files={"archive": pack(entries)}).content)
     assert list(colorized) == ["1.jpg", "5.jpg"]
     problems = {record["name"]: record["problem"]["type"].rpartition(":")[2] for record in records if "problem" in record}  # type: ignore[index]
     assert problems == {"2.jpg": "broken-picture", "3.txt": "not-a-picture", "4.jpg": "too-large"}
 
 
 def test_item_with_wrong_checksum_gets_problem(client: TestClient, pictures: dict[str, bytes]) -> None:
-    content = bytearray(packed({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}))
-    content[60] ^= 255  # a byte of the first picture: its checksum is wrong then
-    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
+    content = bytearray(pack({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}))
+    content[60] ^= 255  # a byte of the first picture, so that its checksum is wrong
+    colorized, records = unpack(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
     assert list(colorized) == ["2.jpg"]
     assert "cannot be unpacked" in records[0]["problem"]["detail"]  # type: ignore[index]
 
 
 def test_output_paths_stay_inside_archive(client: TestClient, pictures: dict[str, bytes]) -> None:
     names = ["../../etc/cron.d/x.jpg", "/etc/x.jpg", "..\\..\\x.jpg", "C:\\x.jpg", "a/./b/../x.jpg", "....//x.jpg"]
-    content = packed(dict.fromkeys(names, pictures["cat.jpg"]))
-    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": content}).content)
+    content = pack(dict.fromkeys(names, pictures["cat.jpg"]))
+    colorized, records = unpack(client.post("/v1/colorize/batch", files={"archive": content}).content)
     assert len(colorized) == len(names) == len(records)
     for name in colorized:
         assert not name.startswith("/")
@@ -100,37 +102,37 @@ def test_symlink_in_archive_is_rejected(client: TestClient) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    _, records = unpacked(client.post("/v1/colorize/batch", files={"archive": buffer.getvalue()}).content)
+    _, records = unpack(client.post("/v1/colorize/batch", files={"archive": buffer.getvalue()}).content)
     assert records[0]["problem"]["status"] == 415  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+def limited_client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     return TestClient(create_app(Settings(jobs=False, max_items=3, max_unpacked_bytes=100_000, max_batch_bytes=1_000_000)))
 
 
-def test_batch_over_limits_is_rejected_before_unpacking(small: TestClient, pictures: dict[str, bytes]) -> None:
+def test_batch_over_limits_is_rejected_before_unpacking(limited_client: TestClient, pictures: dict[str, bytes]) -> None:
     cat = pictures["cat.jpg"]
-    bomb = packed({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
+    bomb = pack({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     assert len(bomb) < 100_000
     for content, detail in (
         (bomb, "unpacks to 50000000 bytes, and the limit is 100000"),
-        (packed({f"{index}.jpg": cat for index in range(4)}), "more than 3 pictures"),
-        (packed({f"{index}": b"" for index in range(5000)}), "more entries than allowed"),
+        (pack({f"{index}.jpg": cat for index in range(4)}), "more than 3 pictures"),
+        (pack({f"{index}": b"" for index in range(5000)}), "more entries than allowed"),
         (bytes(1_000_001), "larger than 1000000 bytes"),
     ):
-        response = small.post("/v1/colorize/batch", files={"archive": content})
+        response = limited_client.post("/v1/colorize/batch", files={"archive": content})
         assert (response.status_code, response.json()["type"]) == (413, "urn:chromaroute:problem:too-large")
         assert detail in response.json()["detail"]
-    response = small.post("/v1/colorize/batch", files=[("files", ("x.jpg", cat))] * 4)
+    response = limited_client.post("/v1/colorize/batch", files=[("files", ("x.jpg", cat))] * 4)
     assert response.status_code == 413
 
 
-def test_item_larger_than_its_declared_size_is_rejected(small: TestClient) -> None:
-    content = packed({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
-    lying = content.replace(struct.pack("<L", 50_000_000), struct.pack("<L", 1_000))
-    assert lying != content
-    _, records = unpacked(small.post("/v1/colorize/batch", files={"archive": lying}).content)
+def test_item_larger_than_its_declared_size_is_rejected(limited_client: TestClient) -> None:
+    content = pack({"bomb.png": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
+    falsified = content.replace(struct.pack("<L", 50_000_000), struct.pack("<L", 1_000))
+    assert falsified != content
+    _, records = unpack(limited_client.post("/v1/colorize/batch", files={"archive": falsified}).content)
     assert records[0]["problem"]["status"] == 422  # type: ignore[index]
 
 
@@ -138,8 +140,8 @@ def test_item_larger_than_its_declared_size_is_rejected(small: TestClient) -> No
     ("request_files", "status", "slug"),
     [
         ({"archive": b"no zip"}, 422, "broken-archive"),
-        ({"archive": packed({})}, 422, "bad-request"),
-        ({"archive": packed({"a": b""}), "files": b"x"}, 422, "bad-request"),
+        ({"archive": pack({})}, 422, "bad-request"),
+        ({"archive": pack({"a": b""}), "files": b"x"}, 422, "bad-request"),
         ({"other": b"x"}, 422, "bad-request"),
     ],
 )
@@ -154,33 +156,28 @@ def test_invalid_option_rejects_whole_batch(client: TestClient, pictures: dict[s
     assert (response.status_code, response.json()["option"]) == (422, "category")
 
 
-def test_batch_response_is_streamed(
-    client: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from app.batches import results
-    from app.inference.engine import Engine
-
-    begun: list[str] = []
-    seen: list[int] = []
+def test_batch_response_is_streamed(client: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    started_at_output: list[int] = []
     add = results.ZipStream.add
     colorize = Engine.colorize
 
-    async def counted(self: Engine, *arguments: object, **options: object) -> object:
-        begun.append("x")
+    async def count_calls(self: Engine, *arguments: object, **options: object) -> object:
+        started.append("x")
         return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
 
-    def watched(self: results.ZipStream, name: str, content: bytes) -> bytes:
-        seen.append(len(begun))
+    def count_started(self: results.ZipStream, name: str, content: bytes) -> bytes:
+        started_at_output.append(len(started))
         return add(self, name, content)
 
-    monkeypatch.setattr(Engine, "colorize", counted)
-    monkeypatch.setattr(results.ZipStream, "add", watched)
+    monkeypatch.setattr(Engine, "colorize", count_calls)
+    monkeypatch.setattr(results.ZipStream, "add", count_started)
     files = [("files", (f"{index}.jpg", pictures["cat.jpg"])) for index in range(20)]
-    entries, _ = unpacked(client.post("/v1/colorize/batch", files=files).content)
+    entries, _ = unpack(client.post("/v1/colorize/batch", files=files).content)
     assert len(entries) == 20
-    places = client.app.state.engine.slots  # type: ignore[attr-defined]
-    assert seen[0] <= places < 20
-    assert all(ahead <= done + places for done, ahead in enumerate(seen))
+    slots = client.app.state.engine.slots  # type: ignore[attr-defined]
+    assert started_at_output[0] <= slots < 20
+    assert all(count <= done + slots for done, count in enumerate(started_at_output))
 
 
 def test_names_are_sanitized_and_unique() -> None:
@@ -197,27 +194,25 @@ def test_names_are_sanitized_and_unique() -> None:
     assert claimed == ["a/x.jpg", "b/x.jpg", "a/X-2.jpg", "a/X-2-2.jpg", "a/x-3.jpg", "Taken-2.jpg"]
 
 
-def test_archive_with_falsified_directory_length_is_rejected(small: TestClient) -> None:
-    honest = packed({f"{index}": b"" for index in range(9_000)})
-    end = honest.rindex(b"PK\x05\x06")
-    hidden = honest[: end + 8] + b"PK\x05\x06" + honest[end + 12 :]  # in the counts, which zipfile does not look at
-    small_size = honest[: end + 12] + struct.pack("<L", 46) + honest[end + 16 :]
-    size, offset = struct.unpack("<LL", honest[end + 12 : end + 20])
+def test_archive_with_falsified_directory_length_is_rejected(limited_client: TestClient) -> None:
+    valid = pack({f"{index}": b"" for index in range(9_000)})
+    end = valid.rindex(b"PK\x05\x06")
+    wrong_counts = valid[: end + 8] + b"PK\x05\x06" + valid[end + 12 :]  # zipfile ignores the counts
+    wrong_size = valid[: end + 12] + struct.pack("<L", 46) + valid[end + 16 :]
+    size, offset = struct.unpack("<LL", valid[end + 12 : end + 20])
     record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9_000, 9_000, size, offset)
-    wide = small_size[:end] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1) + small_size[end:]
-    for content in (hidden, wide):
-        response = small.post("/v1/colorize/batch", files={"archive": content})
+    zip64 = wrong_size[:end] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1) + wrong_size[end:]
+    for content in (wrong_counts, zip64):
+        response = limited_client.post("/v1/colorize/batch", files={"archive": content})
         assert response.status_code == 413
         assert "more entries than allowed" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_item_gets_problem_for_every_compression(
-    client: TestClient, pictures: dict[str, bytes], compression: int
-) -> None:
-    content = bytearray(packed({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}, compression))
-    for place in range(60, 90):
-        content[place] = 255
-    colorized, records = unpacked(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
+def test_damaged_item_gets_problem_for_every_compression(client: TestClient, pictures: dict[str, bytes], compression: int) -> None:
+    content = bytearray(pack({"1.jpg": pictures["cat.jpg"], "2.jpg": pictures["cat.jpg"]}, compression))
+    for position in range(60, 90):
+        content[position] = 255
+    colorized, records = unpack(client.post("/v1/colorize/batch", files={"archive": bytes(content)}).content)
     assert list(colorized) == ["2.jpg"]
     assert records[0]["problem"]["type"].endswith("broken-picture")  # type: ignore[index]

@@ -22,7 +22,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def client(keys: tuple[Path, dict[str, str]]) -> TestClient:
+def protected_client(keys: tuple[Path, dict[str, str]]) -> TestClient:
     return TestClient(create_app(Settings(keys=keys[0], jobs=False)))
 
 
@@ -39,7 +39,7 @@ def test_keys_are_stored_as_hashes(keys: tuple[Path, dict[str, str]]) -> None:
 
 
 def test_api_requires_key_but_health_and_page_do_not(
-    client: TestClient, keys: tuple[Path, dict[str, str]], photographs: dict[str, Image.Image], encoded: Encode
+    protected_client: TestClient, keys: tuple[Path, dict[str, str]], photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     for path in ("/v1/categories", "/v1/bundle", "/metrics", "/v1/jobs/x"):
         for headers in (
@@ -48,31 +48,32 @@ def test_api_requires_key_but_health_and_page_do_not(
             {"authorization": f"Basic {keys[1]['press']}"},
             {"authorization": "Bearer clé".encode()},
         ):
-            response = client.get(path, headers=headers)
+            response = protected_client.get(path, headers=headers)
             assert (response.status_code, response.json()["type"]) == (401, "urn:chromaroute:problem:unauthorized")
             assert response.headers["www-authenticate"] == "Bearer"
             assert ("is not known" in response.json()["detail"]) == str(headers.get("authorization", "")).startswith(
                 ("Bearer", "b'Bearer")
             )
-        assert client.get(path, headers=bearer(keys[1]["press"])).status_code != 401
+        assert protected_client.get(path, headers=bearer(keys[1]["press"])).status_code != 401
     for path in ("/", "/livez", "/docs", "/openapi.json", "/web/page.js"):
-        assert client.get(path).status_code == 200
+        assert protected_client.get(path).status_code == 200
     files = {"file": encoded(photographs["cat"])}
-    assert client.post("/v1/colorize", files=files).status_code == 401
-    assert client.post("/v1/colorize", files=files, headers=bearer(keys[1]["press"])).status_code == 200
+    assert protected_client.post("/v1/colorize", files=files).status_code == 401
+    assert protected_client.post("/v1/colorize", files=files, headers=bearer(keys[1]["press"])).status_code == 200
 
 
 def test_rate_limit_is_per_key(
-    client: TestClient, keys: tuple[Path, dict[str, str]], photographs: dict[str, Image.Image], encoded: Encode
+    protected_client: TestClient, keys: tuple[Path, dict[str, str]], photographs: dict[str, Image.Image], encoded: Encode
 ) -> None:
     files = {"file": encoded(photographs["cat"])}
-    codes = [client.post("/v1/route", files=files, headers=bearer(keys[1]["slow"])).status_code for _ in range(2)]
+    codes = [protected_client.post("/v1/route", files=files, headers=bearer(keys[1]["slow"])).status_code for _ in range(2)]
     assert codes == [200, 200]
-    refused = client.post("/v1/route", files=files, headers=bearer(keys[1]["slow"]))
+    refused = protected_client.post("/v1/route", files=files, headers=bearer(keys[1]["slow"]))
     assert (refused.status_code, refused.json()["type"]) == (429, "urn:chromaroute:problem:too-many-requests")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert client.get("/v1/categories", headers=bearer(keys[1]["slow"])).status_code == 200  # only pictures count
-    assert client.post("/v1/route", files=files, headers=bearer(keys[1]["press"])).status_code == 200
+    # only requests with pictures count
+    assert protected_client.get("/v1/categories", headers=bearer(keys[1]["slow"])).status_code == 200
+    assert protected_client.post("/v1/route", files=files, headers=bearer(keys[1]["press"])).status_code == 200
 
 
 def test_all_keys_are_compared_in_constant_time(keys: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,16 @@
 import json
 import logging
 import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
 from tests.server_process import serving
-
-Encode = Callable[..., bytes]
-
-
-@pytest.fixture
-def cat(photographs: dict[str, Image.Image], encoded: Encode) -> bytes:
-    return encoded(photographs["cat"].convert("L"), "JPEG")
 
 
 def test_metrics_count_requests_stages_and_routes(client: TestClient, cat: bytes) -> None:
@@ -47,9 +38,9 @@ def test_metrics_count_requests_stages_and_routes(client: TestClient, cat: bytes
 
 def test_request_id_is_in_header_and_problem_instance(client: TestClient) -> None:
     assert client.get("/livez", headers={"x-request-id": "scan-7.b"}).headers["x-request-id"] == "scan-7.b"
-    for odd in ("two words", "x" * 65, "é", ""):
-        made = client.get("/livez", headers={"x-request-id": odd.encode()}).headers["x-request-id"]
-        assert re.fullmatch("[0-9a-f]{16}", made)
+    for invalid in ("two words", "x" * 65, "é", ""):
+        generated = client.get("/livez", headers={"x-request-id": invalid.encode()}).headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{16}", generated)
     response = client.post("/v1/colorize", files={"file": b"no picture"}, headers={"x-request-id": "scan-8"})
     assert response.json()["instance"] == "urn:chromaroute:request:scan-8"
 
@@ -65,6 +56,8 @@ def test_internal_error_has_request_id_and_traceback_is_logged(
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_json_logs_contain_no_file_names(cat: bytes, tmp_path: Path) -> None:
     with serving(tmp_path, log_format="json", jobs=0) as server:
         httpx2.post(f"{server.address}/v1/colorize", files={"file": ("grandmother.jpg", cat)}, headers={"x-request-id": "scan-1"})
@@ -78,7 +71,7 @@ def test_json_logs_contain_no_file_names(cat: bytes, tmp_path: Path) -> None:
     assert datetime.fromisoformat(found[0]["time"]).tzinfo is not None
     assert not [line for line in lines if "color_message" in line]
     assert "grandmother" not in server.log.read_text()
-    assert not [line for line in lines if line.get("path") == "/livez"]  # health is asked for every few seconds
+    assert not [line for line in lines if line.get("path") == "/livez"]  # health checks are too frequent to log
 
 
 def test_security_headers_are_set_and_cors_is_off_by_default(client: TestClient) -> None:
@@ -93,10 +86,10 @@ def test_security_headers_are_set_and_cors_is_off_by_default(client: TestClient)
 
 
 def test_cors_allows_only_configured_origins(cat: bytes) -> None:
-    shared = TestClient(create_app(Settings(jobs=False, cors_origins="https://album.example, https://press.example")))
-    ours = shared.get("/v1/categories", headers={"origin": "https://press.example"})
-    assert ours.headers["access-control-allow-origin"] == "https://press.example"
-    other = shared.get("/v1/categories", headers={"origin": "https://elsewhere.example"})
+    client = TestClient(create_app(Settings(jobs=False, cors_origins="https://album.example, https://press.example")))
+    allowed = client.get("/v1/categories", headers={"origin": "https://press.example"})
+    assert allowed.headers["access-control-allow-origin"] == "https://press.example"
+    other = client.get("/v1/categories", headers={"origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in other.headers
-    asked = {"origin": "https://album.example", "access-control-request-method": "POST"}
-    assert shared.options("/v1/colorize", headers=asked).status_code == 200
+    preflight = {"origin": "https://album.example", "access-control-request-method": "POST"}
+    assert client.options("/v1/colorize", headers=preflight).status_code == 200

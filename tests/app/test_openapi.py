@@ -1,4 +1,4 @@
-"""The OpenAPI document against the server: generated requests, good and bad, and the examples of every problem."""
+"""The OpenAPI document against the server: generated valid and invalid requests, and the examples of every problem."""
 
 import json
 import os
@@ -18,6 +18,8 @@ from models.decision import Decision
 from tests.server_process import ROOT, serving
 
 
+@pytest.mark.server
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [False, True])
 def test_schemathesis_finds_no_failures(keys: bool, tmp_path: Path) -> None:
     secret = add_key(tmp_path / "keys.json", "tester", 1_000_000)
@@ -37,9 +39,9 @@ def test_schemathesis_finds_no_failures(keys: bool, tmp_path: Path) -> None:
 
 
 def test_every_problem_type_has_valid_example(client: TestClient) -> None:
-    asking = FastAPI()
-    asking.include_router(survey.router)  # which is there only where a survey is served
-    paths = {**client.get("/openapi.json").json()["paths"], **asking.openapi()["paths"]}
+    survey_app = FastAPI()
+    survey_app.include_router(survey.router)  # the service has it only if a survey is configured
+    paths = {**client.get("/openapi.json").json()["paths"], **survey_app.openapi()["paths"]}
     examples: dict[str, dict[str, object]] = {}
     for operations in paths.values():
         for operation in operations.values():
@@ -48,7 +50,7 @@ def test_every_problem_type_has_valid_example(client: TestClient) -> None:
                 for slug, example in found.items():
                     assert str(example["value"]["status"]) == status
                     examples[slug] = example["value"]
-    assert set(examples) == set(PROBLEM_TYPES) - {"method-not-allowed", "internal-error"}  # these two may come from any path
+    assert set(examples) == set(PROBLEM_TYPES) - {"method-not-allowed", "internal-error"}  # any path may return these two
     for slug, value in examples.items():
         assert Problem.model_validate(value).type == f"urn:chromaroute:problem:{slug}"
 
@@ -62,17 +64,17 @@ def test_response_examples_match_their_models(client: TestClient, path: str) -> 
     response = operation["responses"].get("200") or operation["responses"]["202"]
     reference = response["content"]["application/json"]["schema"]
     name = (reference.get("items") or reference)["$ref"].rpartition("/")[2]
-    model = {"ColorizedImage": ColorizedImage, "Decision": Decision, "JobStatus": JobStatus, "Category": Category, "BundleInfo": BundleInfo,
-             "Status": Status}[name]  # fmt: skip
+    models = (BundleInfo, Category, ColorizedImage, Decision, JobStatus, Status)
+    model = next(model for model in models if model.__name__ == name)
     for example in document["components"]["schemas"][name]["examples"]:
         assert model.model_validate(example).model_dump(mode="json", exclude_none=True).keys() <= example.keys()
 
 
 def test_category_parameter_lists_categories_of_bundle(client: TestClient) -> None:
     parameters = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]["parameters"]
-    named = next(parameter["schema"]["enum"] for parameter in parameters if parameter["name"] == "category")
-    assert named[0] == "auto"
-    assert set(named[1:]) == {row["name"] for row in client.get("/v1/categories").json()}
+    names = next(parameter["schema"]["enum"] for parameter in parameters if parameter["name"] == "category")
+    assert names[0] == "auto"
+    assert set(names[1:]) == {row["name"] for row in client.get("/v1/categories").json()}
 
 
 def test_event_stream_example_is_valid(client: TestClient) -> None:

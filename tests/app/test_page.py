@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's chromium, driven by Playwright."""
+"""The page in chromium, driven by Playwright."""
 
 import io
 import shutil
@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from app.api_keys import add_key
 from tests.server_process import Server, serving
 
+pytestmark = [pytest.mark.browser, pytest.mark.server]
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -23,23 +25,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """The page, which may neither raise errors nor break its own policy, nor call another host."""
+    """The page; fails if it raises errors, violates its content security policy or calls another host."""
     context = browser.new_context(accept_downloads=True)
     page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
-    page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((server.address, "blob:")) else None)
+    violations: list[str] = []
+    urls: list[str] = []
+    page.on("pageerror", lambda error: violations.append(str(error)))
+    page.on("console", lambda line: violations.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(server.address)
     expect(page.locator("#categories option")).to_have_count(22)
     yield page
     context.close()
-    assert wrong == []
+    assert violations == []
+    assert all(url.startswith((server.address, "blob:")) for url in urls)
 
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, Image.Image]) -> Path:
-    """A folder with some pictures and one file that is none."""
+    """A folder with pictures, one of which is damaged."""
     folder = tmp_path_factory.mktemp("scans")
     for name, picture in photographs.items():
         picture.convert("L").save(folder / f"{name}.jpg")
@@ -48,14 +52,14 @@ def scans(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, Image
     return folder
 
 
-def open_one(page: Page, path: Path) -> None:
+def open_picture(page: Page, path: Path) -> None:
     page.set_input_files("#files", path)
     expect(page.locator("#one")).to_be_visible()
     expect(page.locator("#one.busy")).to_have_count(0)
 
 
 def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scans: Path) -> None:
-    open_one(page, scans / "flower.jpg")
+    open_picture(page, scans / "flower.jpg")
     assert page.inner_text("#category") == "flower"
     assert page.inner_text("#confidence").endswith("%")
     assert page.locator("#candidates button").count() == 5
@@ -76,7 +80,7 @@ def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scan
 
     page.locator("#saturation").fill("0.5")
     assert page.locator("#after").evaluate("image => image.style.filter") == "saturate(0.5)"
-    expect(page.locator("#after")).to_have_attribute("style", "")  # the server's own, after a pause
+    expect(page.locator("#after")).to_have_attribute("style", "")  # the server's picture replaces the preview after a pause
 
     with page.expect_response("**/v1/colorize?*routing=soft*"):
         page.get_by_label("blend experts").check()
@@ -89,7 +93,7 @@ def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scan
 
 
 def test_tiff_is_shown_as_png_and_downloaded_as_tiff(page: Page, scans: Path) -> None:
-    open_one(page, scans / "flower.tif")
+    open_picture(page, scans / "flower.tif")
     assert page.locator("#before").evaluate("image => image.naturalWidth") == 200
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
@@ -100,7 +104,7 @@ def test_broken_file_shows_error_and_next_file_works(page: Page, scans: Path) ->
     page.set_input_files("#files", scans / "broken.jpg")
     expect(page.locator("#status.error")).to_contain_text("truncated or damaged")
     expect(page.locator("#one")).to_be_hidden()
-    open_one(page, scans / "cat.jpg")
+    open_picture(page, scans / "cat.jpg")
     expect(page.locator("#status")).to_have_text("")
 
 
@@ -125,17 +129,17 @@ def test_several_pictures_become_grid_and_zip(page: Page, scans: Path) -> None:
     expect(page.locator("#grid li.done")).to_have_count(6)
 
 
-def copies(picture: Path, number: int, folder: Path) -> Path:
-    """A folder that takes the server a while."""
-    many = folder / "many"
-    many.mkdir()
+def make_copies(picture: Path, number: int, folder: Path) -> Path:
+    """A folder with copies of a picture, which takes the server a while."""
+    copies = folder / "copies"
+    copies.mkdir()
     for index in range(number):
-        shutil.copy(picture, many / f"{index:03}.jpg")
-    return many
+        shutil.copy(picture, copies / f"{index:03}.jpg")
+    return copies
 
 
 def test_cancel_keeps_finished_pictures_even_after_double_click(page: Page, scans: Path, tmp_path: Path) -> None:
-    page.set_input_files("#folder", copies(scans / "cat.jpg", 150, tmp_path))
+    page.set_input_files("#folder", make_copies(scans / "cat.jpg", 150, tmp_path))
     expect(page.locator("#grid li.done").nth(2)).to_be_visible(timeout=30_000)
     page.locator("#cancel").dblclick()
     expect(page.locator("#status")).to_contain_text("Cancelled: ")
@@ -147,9 +151,9 @@ def test_cancel_keeps_finished_pictures_even_after_double_click(page: Page, scan
 
 
 def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) -> None:
-    page.set_input_files("#folder", copies(scans / "cat.jpg", 60, tmp_path))
+    page.set_input_files("#folder", make_copies(scans / "cat.jpg", 60, tmp_path))
     expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
-    open_one(page, scans / "flower.jpg")
+    open_picture(page, scans / "flower.jpg")
     expect(page.locator("#many")).to_be_hidden()
     page.get_by_role("link", name="The earlier job is still running").click()
     expect(page.locator("#many-title")).to_have_text("60 of 60", timeout=30_000)
@@ -174,16 +178,16 @@ def test_late_response_does_not_replace_newer_view(page: Page, scans: Path) -> N
 
 
 def test_folder_upload_ignores_other_files(page: Page, scans: Path, tmp_path: Path) -> None:
-    box = tmp_path / "box"
-    shutil.copytree(scans, box / "inner")
-    (box / "notes.txt").write_text("of the box")
-    page.set_input_files("#folder", box)
+    album = tmp_path / "album"
+    shutil.copytree(scans, album / "inner")
+    (album / "notes.txt").write_text("not a picture")
+    page.set_input_files("#folder", album)
     expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
-    expect(page.locator("#grid .name").first).to_contain_text("box/inner/")
+    expect(page.locator("#grid .name").first).to_contain_text("album/inner/")
 
 
 def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
-    open_one(page, scans / "city.jpg")
+    open_picture(page, scans / "city.jpg")
     page.locator("#files").focus()
     names: list[str] = []
     for _ in range(14):
@@ -228,7 +232,7 @@ def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) ->
         page = browser.new_page()
         page.goto(server.address)
         expect(page.locator("#access")).to_be_visible()
-        page.set_input_files("#files", scans / "flower.jpg")  # it waits for the key
+        page.set_input_files("#files", scans / "flower.jpg")  # is sent when the key is known
         page.fill("#key", secret)
         page.get_by_role("button", name="Use it").click()
         expect(page.locator("#category")).to_have_text("flower")
@@ -240,7 +244,7 @@ def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) ->
         assert zipfile.is_zipfile(download.value.path())
         address = page.url
         page.close()
-        page = browser.new_page()  # which knows no key
+        page = browser.new_page()  # does not know the key
         page.goto(address)
         page.fill("#key", secret)
         page.get_by_role("button", name="Use it").click()

@@ -1,4 +1,4 @@
-"""Jobs through crashes: servers that are killed, on SQLite and on a PostgreSQL that the tests start, and go on."""
+"""Jobs continue after servers are killed, on SQLite and on a PostgreSQL server that the tests start."""
 
 import io
 import json
@@ -17,6 +17,8 @@ import pytest
 
 from tests.server_process import Server, free_port, parse_events, serving, wait_until
 
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
 
 def post_job(server: Server, archive: bytes) -> str:
     response = httpx2.post(f"{server.address}/v1/jobs", files={"archive": archive}, timeout=60)
@@ -25,7 +27,7 @@ def post_job(server: Server, archive: bytes) -> str:
 
 
 def archive_of_200(pictures: dict[str, bytes]) -> bytes:
-    """An archive of two hundred pictures."""
+    """An archive of 200 pictures."""
     contents = list(pictures.values())
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -35,7 +37,7 @@ def archive_of_200(pictures: dict[str, bytes]) -> bytes:
 
 
 def finished_items(out: Path) -> dict[str, int]:
-    """Which pictures are finished, and when each was."""
+    """The finished items, and when each was finished."""
     return {path.stem: path.stat().st_mtime_ns for path in out.glob("*.done")}
 
 
@@ -51,20 +53,20 @@ def test_job_survives_sigkill_and_colorizes_each_item_once(tmp_path: Path, pictu
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
         now = finished_items(out)
-        assert before.items() <= now.items()  # what was finished was not colorized again
+        assert before.items() <= now.items()  # finished items are not colorized again
         before = now
     with serving(tmp_path) as server:
         events = parse_events(httpx2.get(f"{server.address}/v1/jobs/{name}/events", timeout=120).text)
         assert [event["id"] for event in events] == [str(index) for index in range(201)]
         assert before.items() <= finished_items(out).items()
-        assert colorized + colorized_items(server) <= 200 + 5 * 8  # only what was in hand at each end was lost
+        assert colorized + colorized_items(server) <= 200 + 5 * 8  # only items in progress were lost at each kill
         with zipfile.ZipFile(io.BytesIO(httpx2.get(f"{server.address}/v1/jobs/{name}/result", timeout=60).content)) as archive:
             assert archive.namelist() == [f"{index:03}.jpg" for index in range(200)] + ["decisions.json"]
             assert len(json.loads(archive.read("decisions.json"))) == 200
 
 
 def colorized_items(server: Server) -> int:
-    """Pictures of jobs that this process has colorized."""
+    """The number of job items that this process has colorized."""
     text = httpx2.get(f"{server.address}/metrics").text
     return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("chromaroute_job_items_total"))
 
@@ -74,9 +76,9 @@ POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=T
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL of our own, from Debian's package; it refuses to run as root."""
+    """A PostgreSQL server from Debian's package; it refuses to run as root."""
     if POSTGRES is None and "TEST_EVERYTHING" not in os.environ:
-        pytest.skip("PostgreSQL is not installed: replicas are not tried")
+        pytest.skip("PostgreSQL is not installed: replicas are not tested")
     assert POSTGRES is not None
     folder = Path(tempfile.mkdtemp(prefix="chromaroute-postgres-"))
     user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
@@ -100,22 +102,20 @@ def postgres() -> Iterator[str]:
 
 
 def replica(name: str, folder: Path, database: str) -> AbstractContextManager[Server]:
-    """A server that shares the jobs in a folder with others."""
+    """A server that shares the jobs in a folder with other replicas."""
     (folder / name).mkdir()
     return serving(folder / name, replica=name, data_dir=folder / "data", database=database)
 
 
-def test_replica_takes_over_job_of_killed_replica(
-    postgres: str, tmp_path: Path, pictures: dict[str, bytes]
-) -> None:
+def test_replica_takes_over_job_of_killed_replica(postgres: str, tmp_path: Path, pictures: dict[str, bytes]) -> None:
     with replica("one", tmp_path, postgres) as one, replica("two", tmp_path, postgres) as two:
         name = post_job(one, archive_of_200(pictures))
         out = tmp_path / "data" / "jobs" / name / "out"
-        wait_until(lambda: min(colorized_items(one), colorized_items(two)) >= 5)  # both work on it
+        wait_until(lambda: min(colorized_items(one), colorized_items(two)) >= 5)  # both replicas work on it
         one.process.send_signal(signal.SIGKILL)
         one.process.wait()
         before = finished_items(out)
-        os.utime(tmp_path / "data" / "replicas" / "one", (0, 0))  # as if a minute had passed without a sign of it
+        os.utime(tmp_path / "data" / "replicas" / "one", (0, 0))  # as if its last heartbeat were a minute ago
         response = httpx2.get(f"{two.address}/v1/jobs/{name}/events", headers={"last-event-id": "9"}, timeout=120)
         assert [event["id"] for event in parse_events(response.text)] == [str(index) for index in range(10, 201)]
         assert before.items() <= finished_items(out).items()
@@ -123,9 +123,7 @@ def test_replica_takes_over_job_of_killed_replica(
         assert "lost replica one" in two.log.read_text()
 
 
-def test_replica_takes_over_job_at_once_after_orderly_shutdown(
-    postgres: str, tmp_path: Path, pictures: dict[str, bytes]
-) -> None:
+def test_replica_takes_over_job_at_once_after_orderly_shutdown(postgres: str, tmp_path: Path, pictures: dict[str, bytes]) -> None:
     with replica("four", tmp_path, postgres) as four:
         with replica("three", tmp_path, postgres) as three:
             name = post_job(three, archive_of_200(pictures))

@@ -1,14 +1,12 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from app.api_keys import add_key, revoke_key
 from app.main import create_app
@@ -18,17 +16,10 @@ from models.ensemble import Ensemble
 from models.manifest import MANIFEST
 from tests.server_process import serving, wait_until
 
-Encode = Callable[..., bytes]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
-
-
-@pytest.fixture
-def cat(photographs: dict[str, Image.Image], encoded: Encode) -> bytes:
-    return encoded(photographs["cat"].convert("L"), "JPEG")
 
 
 def rename(folder: Path, name: str) -> None:
@@ -37,6 +28,7 @@ def rename(folder: Path, name: str) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
+@pytest.mark.slow
 def test_reload_swaps_bundle_during_requests_and_rejects_invalid_bundle(
     folder: Path, cat: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +57,8 @@ def test_reload_swaps_bundle_during_requests_and_rejects_invalid_bundle(
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_sighup_reloads_bundle_and_keys(folder: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     old, new = add_key(keys, "old", 60), add_key(keys, "new", 60)
@@ -85,6 +79,7 @@ def test_sighup_reloads_bundle_and_keys(folder: Path, tmp_path: Path) -> None:
         assert get_bundle(new).json()["bundle"].startswith("newer@")
 
 
+@pytest.mark.slow
 def test_reload_follows_changed_symlink(folder: Path, tmp_path: Path, cat: bytes) -> None:
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     rename(other, "other")
@@ -93,10 +88,11 @@ def test_reload_follows_changed_symlink(folder: Path, tmp_path: Path, cat: bytes
     with TestClient(create_app(Settings(bundle=link, jobs=False, expert_bytes=1))) as client:
         link.unlink()
         link.symlink_to(other)
-        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200  # of the old folder still
+        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200  # still from the old folder
         assert client.post("/v1/bundle/reload").json()["bundle"].startswith("other@")
 
 
+@pytest.mark.slow
 def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)

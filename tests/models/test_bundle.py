@@ -24,7 +24,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A bundle of our own to damage."""
+    """A copy of the bundle, to be damaged."""
     return Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
 
 
@@ -35,7 +35,7 @@ def rewrite(folder: Path, change: Change) -> None:
 
 
 def replace_general(folder: Path, content: bytes) -> None:
-    """Replace the general expert's file, with cards that correct_cards it."""
+    """Replace the file of the general expert, and correct its digest and size in the cards."""
     (folder / "general.safetensors").write_bytes(content)
     digest_and_size = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
@@ -131,18 +131,18 @@ def test_folder_without_valid_manifest_is_rejected(tmp_path: Path) -> None:
 
 
 def test_expert_cache_evicts_and_reloads_experts(copy: Path, photographs: dict[str, Image.Image]) -> None:
-    whole = load_bundle(copy)
-    size = network_bytes(whole.experts["general"])
-    small = load_bundle(copy, expert_bytes=2 * size)
-    cache = small.experts
+    unlimited = load_bundle(copy)
+    size = network_bytes(unlimited.experts["general"])
+    limited = load_bundle(copy, expert_bytes=2 * size)
+    cache = limited.experts
     assert isinstance(cache, ExpertCache)
     assert len(cache.loaded) == 2 < len(cache)
     picture = decode_picture(photographs["flower"])
     for category in ("flower", "road", "house", "flower"):
-        expected, _ = Ensemble(whole).predict(picture, Options(category=category))
-        actual, _ = Ensemble(small).predict(picture, Options(category=category))
+        expected, _ = Ensemble(unlimited).predict(picture, Options(category=category))
+        actual, _ = Ensemble(limited).predict(picture, Options(category=category))
         assert torch.equal(actual, expected)
-        assert cache.loaded[-1] == whole.manifest.categories[category]
+        assert cache.loaded[-1] == unlimited.manifest.categories[category]
         assert len(cache.loaded) <= 2
     assert "house" in cache.loaded
     assert "road" not in cache.loaded

@@ -17,9 +17,11 @@ def labels(**probabilities: float) -> torch.Tensor:
     return found
 
 
-@pytest.fixture(scope="module")
-def by_sum() -> ImageNetClassifier:
-    return ImageNetClassifier("everyday", "sum").eval()
+def build(mapping: str, score: str) -> ImageNetClassifier:
+    """A classifier with arbitrary weights: these tests map given probabilities, and initializing 120 million weights is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Linear, "reset_parameters", lambda _: None)
+        return ImageNetClassifier(mapping, score).eval()
 
 
 def test_head_classifier_returns_probabilities_with_unmapped_last() -> None:
@@ -40,7 +42,8 @@ def test_mapping_covers_all_imagenet_labels(mapping: str) -> None:
     assert found[LABELS.index("abacus")] is None
 
 
-def test_category_probability_is_sum_of_its_labels(by_sum: ImageNetClassifier) -> None:
+def test_category_probability_is_sum_of_its_labels() -> None:
+    by_sum = build("everyday", "sum")
     probabilities = by_sum.map_labels(labels(pug=0.3, beagle=0.25, tabby=0.1, abacus=0.35))[0]
     found = dict(zip(by_sum.categories, probabilities.tolist(), strict=False))
     assert found["dog"] == pytest.approx(0.55)
@@ -49,21 +52,21 @@ def test_category_probability_is_sum_of_its_labels(by_sum: ImageNetClassifier) -
 
 
 def test_routing_rule_of_paper_004_can_be_configured() -> None:
-    classifier = ImageNetClassifier("animal-person-vehicle", "max").eval()
+    classifier = build("animal-person-vehicle", "max")
     router = Router(classifier.categories, "person", 0.05)
     assert router.choices == ("animal", "person", "vehicle")
-    many_small_animals = labels(pug=0.2, beagle=0.2, tabby=0.2, minivan=0.3)
-    assert router.route(classifier.map_labels(many_small_animals)[0]).category == "vehicle"
+    several_animals = labels(pug=0.2, beagle=0.2, tabby=0.2, minivan=0.3)
+    assert router.route(classifier.map_labels(several_animals)[0]).category == "vehicle"
     nothing = router.route(classifier.map_labels(labels(abacus=0.9, pug=0.049, minivan=0.02))[0])
     assert (nothing.category, nothing.fell_back, nothing.reason) == ("person", True, "below_threshold")
 
 
 def test_torchvision_classifier_weights_fit() -> None:
     with torch.device("meta"):
-        theirs = vgg.vgg16(init_weights=False).state_dict()
+        torchvision_shapes = vgg.vgg16(init_weights=False).state_dict()
         ours = ImageNetClassifier().state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {
-        name: tensor.shape for name, tensor in theirs.items() if name.startswith("classifier.")
+        name: tensor.shape for name, tensor in torchvision_shapes.items() if name.startswith("classifier.")
     }
 
 

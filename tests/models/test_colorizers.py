@@ -33,6 +33,7 @@ def test_every_family_predicts_ab_from_lightness(family: str) -> None:
     assert ab.abs().max() <= 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", COLORIZERS)
 def test_every_family_can_be_trained(family: str) -> None:
     colorizer = build(family).train()
@@ -76,11 +77,11 @@ def test_tap_colorizer_predicts_same_from_taps_and_lightness() -> None:
 
 def test_saturation_scales_prediction_of_expert() -> None:
     trunk = VggTrunk().eval()
-    plain, loud = VggExpert(trunk).eval(), VggExpert(trunk, saturation=1.5).eval()
-    loud.load_state_dict(plain.state_dict())
+    plain, saturated = VggExpert(trunk).eval(), VggExpert(trunk, saturation=1.5).eval()
+    saturated.load_state_dict(plain.state_dict())
     L = torch.rand(1, 1, 64, 64) * 100
     with torch.inference_mode():
-        assert torch.allclose(loud(L), 1.5 * plain(L), atol=1e-4)
+        assert torch.allclose(saturated(L), 1.5 * plain(L), atol=1e-4)
     assert isinstance(plain.bins, AbBins)
 
 
@@ -89,10 +90,10 @@ def test_pix2pix_noise_is_dropout_and_same_for_every_picture() -> None:
     generator = Pix2Pix(width=8, depth=5).eval()
     L = torch.rand(2, 1, 64, 64) * 100
     with torch.inference_mode():
-        noisy = generator(L)
-        assert torch.allclose(noisy[1:], generator(L[1:]), atol=1e-4)
+        with_dropout = generator(L)
+        assert torch.allclose(with_dropout[1:], generator(L[1:]), atol=1e-4)
         generator.noise = False
-        assert not torch.allclose(noisy, generator(L), atol=1)
+        assert not torch.allclose(with_dropout, generator(L), atol=1)
     with pytest.raises(ValueError, match="depth is 9: give 4 to 8"):
         Pix2Pix(depth=9)
 

@@ -73,17 +73,17 @@ def test_jpeg_to_jpeg_preserves_luma_plane(photographs: dict[str, Image.Image], 
     with Image.open(io.BytesIO(content)) as colorized, Image.open(io.BytesIO(encoded(gray, "JPEG", quality=90))) as plain:
         colorized.draft("L", colorized.size)
         assert colorized.format == "JPEG"
-        # decoding and encoding once more is all that happens to it
+        # the only difference is one more decoding and encoding
         assert np.abs(np.array(colorized).astype(int) - np.array(plain)).mean() < 0.5
 
 
 def test_alpha_channel_is_preserved(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
-    see_through = photographs["cat"].convert("RGBA")
-    see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
+    translucent = photographs["cat"].convert("RGBA")
+    translucent.putalpha(Image.linear_gradient("L").resize(translucent.size))
     for format in ("png", "webp", "tiff"):
-        colorized = colorized_image(encoded(see_through), ensemble, format=format)
+        colorized = colorized_image(encoded(translucent), ensemble, format=format)
         assert colorized.mode == "RGBA"
-        assert np.array_equal(np.array(colorized.getchannel("A")), np.array(see_through.getchannel("A")))
+        assert np.array_equal(np.array(colorized.getchannel("A")), np.array(translucent.getchannel("A")))
 
 
 def test_every_format_contains_provenance_metadata(
@@ -109,9 +109,7 @@ def test_saturation_scales_colorfulness(photographs: dict[str, Image.Image], enc
     assert spread[0] < spread[1] < spread[2]
 
 
-def test_prediction_does_not_depend_on_scan_size(
-    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
-) -> None:
+def test_prediction_does_not_depend_on_scan_size(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     small = photographs["person"]
     big = small.resize((small.width * 4, small.height * 4), Image.Resampling.BICUBIC)
     predictions = [ensemble.predict(decode(encoded(image.convert("L")))) for image in (small, big)]
@@ -135,9 +133,7 @@ def test_decision_contains_reason(photographs: dict[str, Image.Image], encoded: 
     assert set(requested.timings_ms) == {"route", "predict"}
 
 
-def test_soft_routing_is_weighted_mean_of_experts(
-    photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
-) -> None:
+def test_soft_routing_is_weighted_mean_of_experts(photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble) -> None:
     picture = decode(encoded(photographs["city"]))
     soft, decision = ensemble.predict(picture, Options(routing="soft"))
     assert sum(share.weight for share in decision.experts) == pytest.approx(1.0)
@@ -211,4 +207,4 @@ def test_every_precision_gives_nearly_same_colors(
     exact = colorized_image(content, ensemble, format="png")
     other = colorized_image(content, Ensemble(bundle, Runtime(precision=precision)), format="png")
     assert np.array(exact).std(axis=2).mean() > 3  # both are in color
-    assert ciede2000(np.array(other), np.array(exact)) < 1  # a difference that can hardly be seen
+    assert ciede2000(np.array(other), np.array(exact)) < 1  # a barely visible difference

@@ -13,23 +13,23 @@ Encode = Callable[..., bytes]
 
 
 def modes(picture: Image.Image) -> dict[str, tuple[Image.Image, str]]:
-    """One picture in every mode and format that we promise to read."""
+    """A picture in every supported mode and format."""
     deep = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257)
-    see_through = picture.convert("RGBA")
-    see_through.putalpha(Image.linear_gradient("L").resize(picture.size))
+    translucent = picture.convert("RGBA")
+    translucent.putalpha(Image.linear_gradient("L").resize(picture.size))
     return {
         "jpeg": (picture, "JPEG"),
         "jpeg gray": (picture.convert("L"), "JPEG"),
         "jpeg cmyk": (picture.convert("CMYK"), "JPEG"),
         "png": (picture, "PNG"),
         "png gray": (picture.convert("L"), "PNG"),
-        "png gray with alpha": (see_through.convert("LA"), "PNG"),
+        "png gray with alpha": (translucent.convert("LA"), "PNG"),
         "png palette": (picture.quantize(64), "PNG"),
-        "png rgba": (see_through, "PNG"),
+        "png rgba": (translucent, "PNG"),
         "png 1 bit": (picture.convert("1"), "PNG"),
         "png 16 bit": (deep, "PNG"),
         "webp": (picture, "WEBP"),
-        "webp rgba": (see_through, "WEBP"),
+        "webp rgba": (translucent, "WEBP"),
         "tiff": (picture, "TIFF"),
         "tiff cmyk": (picture.convert("CMYK"), "TIFF"),
         "tiff 16 bit": (deep, "TIFF"),
@@ -67,11 +67,11 @@ def test_16_bit_gray_is_scaled_and_not_clipped(encoded: Encode) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int, encoded: Encode) -> None:
     upright = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
-    undo = {
+    inverse = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
     }  # fmt: skip
-    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    stored = upright.transpose(inverse[orientation]) if orientation in inverse else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert np.array_equal(imaging.decode(encoded(stored, "PNG", exif=exif)).luma, np.array(upright))
@@ -84,7 +84,7 @@ def test_first_frame_of_animation_is_used(photographs: dict[str, Image.Image], e
 
 
 def swapped_profile() -> bytes:
-    """An RGB profile whose red and blue are exchanged, made from sRGB's by its tag table."""
+    """An RGB profile with red and blue exchanged, made from the tag table of sRGB."""
     content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     content = content.replace(b"rXYZ", b"tmp ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tmp ", b"bXYZ", 1)
     return content.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be")).replace(b"sRGB", b"swap")
@@ -102,17 +102,17 @@ def test_color_profile_is_converted_to_srgb(format: str, photographs: dict[str, 
 
 def test_srgb_and_damaged_profiles_are_ignored(photographs: dict[str, Image.Image], encoded: Encode) -> None:
     picture = photographs["flower"]
-    own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for format in ("PNG", "JPEG"):
         plain = imaging.decode(encoded(picture, format)).luma
-        for profile in (own, b"not a profile"):
+        for profile in (srgb, b"not a profile"):
             assert np.array_equal(imaging.decode(encoded(picture, format, icc_profile=profile)).luma, plain)
 
 
 def test_color_jpeg_is_decoded_to_luma_plane_only_for_jpeg_output(encoded: Encode) -> None:
     rng = np.random.default_rng(0)
-    loud = Image.fromarray(rng.integers(0, 2, (20, 20, 3), dtype=np.uint8) * 255).resize((100, 100))
-    content = encoded(loud, "JPEG", quality=85)
+    saturated = Image.fromarray(rng.integers(0, 2, (20, 20, 3), dtype=np.uint8) * 255).resize((100, 100))
+    content = encoded(saturated, "JPEG", quality=85)
     with Image.open(io.BytesIO(content)) as again:
         assert np.array_equal(imaging.decode(content, output_format="png").luma, np.array(again.convert("L")))
     with Image.open(io.BytesIO(content)) as plane:
@@ -156,7 +156,7 @@ def test_other_files_and_broken_pictures_raise_different_errors(photographs: dic
 def test_too_many_pixels_are_rejected_before_decoding() -> None:
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
-    header = bomb.getvalue()[:200]  # decoding would find it cut off
+    header = bomb.getvalue()[:200]  # decoding would fail, because it is truncated
     with pytest.raises(PictureTooLarge, match="9000 x 9000 = 81000000 pixels, and the limit is 50000000"):
         imaging.decode(header)
     with pytest.raises(BrokenPicture):
@@ -180,8 +180,8 @@ def test_output_format_follows_input_by_default() -> None:
     def picture(source: str, width: int = 10) -> imaging.Picture:
         return imaging.Picture(np.zeros((2, width), np.uint8), None, source)
 
-    wanted = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "BMP": "png", "GIF": "png"}
-    assert {source: imaging.output_format("auto", picture(source)) for source in wanted} == wanted
+    expected = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "BMP": "png", "GIF": "png"}
+    assert {source: imaging.output_format("auto", picture(source)) for source in expected} == expected
     assert imaging.output_format("webp", picture("JPEG")) == "webp"
     with pytest.raises(OptionError, match="one of auto, jpeg, png, webp, tiff"):
         Options(format="avif")  # type: ignore[arg-type]

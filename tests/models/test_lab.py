@@ -12,8 +12,8 @@ def as_tensor(picture: Image.Image) -> torch.Tensor:
 
 def test_lab_agrees_with_scikit_image(photographs: dict[str, Image.Image]) -> None:
     picture = photographs["flower"]
-    ours = srgb_to_lab(as_tensor(picture))[0].permute(1, 2, 0).numpy()
-    assert np.abs(ours - rgb2lab(np.array(picture))).max() < 0.02
+    lab = srgb_to_lab(as_tensor(picture))[0].permute(1, 2, 0).numpy()
+    assert np.abs(lab - rgb2lab(np.array(picture))).max() < 0.02
 
 
 def test_lab_round_trip_is_identity(photographs: dict[str, Image.Image]) -> None:
@@ -37,7 +37,7 @@ def test_lightness_of_gray_equals_lab_and_is_invertible() -> None:
 
 
 def test_colors_outside_srgb_are_clipped() -> None:
-    loud = torch.tensor([50.0, 120.0, -120.0]).view(1, 3, 1, 1)
-    rgb = lab_to_srgb(loud)
+    saturated = torch.tensor([50.0, 120.0, -120.0]).view(1, 3, 1, 1)
+    rgb = lab_to_srgb(saturated)
     assert float(rgb.min()) >= 0
     assert float(rgb.max()) <= 1

@@ -34,13 +34,13 @@ PACKET = (
 def exif_block() -> bytes:
     exif = Image.Exif()
     exif[0x010E], exif[0x0112] = "Box 7, sheet 3", 6
-    exif[0x8769] = {0x9003: "1931:05:01 00:00:00", 0x927C: b"secret of the maker"}
+    exif[0x8769] = {0x9003: "1931:05:01 00:00:00", 0x927C: b"secret maker note"}
     exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
     return exif.tobytes()
 
 
 def read_back(content: bytes) -> tuple[str | None, str | None, object, bytes]:
-    """Description, date, position and XMP of a file."""
+    """The description, date, GPS position and XMP of a file."""
     with Image.open(io.BytesIO(content)) as image:
         exif = image.getexif()
         return exif.get(0x010E), exif.get_ifd(0x8769).get(0x9003), exif.get_ifd(0x8825).get(2), image.info["xmp"]
@@ -60,7 +60,7 @@ def test_metadata_is_kept_without_gps_position(
         assert (description, date) == ("Box 7, sheet 3", "1931:05:01 00:00:00")
     assert position is None
     assert b"secret" not in output
-    if source != "PNG":  # Pillow writes no XMP into PNG by that name
+    if source != "PNG":  # Pillow does not write XMP into PNG by this option
         assert b"the archive" in packet
     assert b"GPS" not in packet
     assert b"negativeFilm" not in packet
@@ -80,7 +80,7 @@ def test_gps_position_is_kept_only_on_request_and_metadata_can_be_stripped(
     assert b"archive" not in packet
     assert b"compositeWithTrainedAlgorithmicMedia" in packet
     with Image.open(io.BytesIO(stripped)) as image:
-        assert image.info["dpi"] == (600, 300)  # the resolution stays, turned with the picture
+        assert image.info["dpi"] == (600, 300)  # the resolution is kept, and rotated with the picture
     with pytest.raises(OptionError, match="metadata is 'gps'.*keep, strip, keep-gps"):
         Options(metadata="gps")  # type: ignore[arg-type]
 
@@ -102,10 +102,10 @@ def test_captions_comments_and_texts_are_kept_in_same_format(
     caption = b"\x1c\x02\x78\x00\x04Dock"
     segment = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x09" + caption + b"\0"
     extra = b"\xff\xed" + (len(segment) + 2).to_bytes(2) + segment
-    output, _, _ = colorize(encoded(photographs["cat"], "JPEG", extra=extra, comment=b"from the attic"), ensemble)
+    output, _, _ = colorize(encoded(photographs["cat"], "JPEG", extra=extra, comment=b"a comment"), ensemble)
     with Image.open(io.BytesIO(output)) as image:
         assert image.info["photoshop"][0x0404] == caption
-        assert image.info["comment"] == b"from the attic"
+        assert image.info["comment"] == b"a comment"
     texts = PngInfo()
     texts.add_text("Author", "Anna")
     texts.add_text("Raw profile type exif", "hidden position")
@@ -133,7 +133,7 @@ def test_16_bit_gray_gives_16_bit_rgb(
     source: str, output_format: str, photographs: dict[str, Image.Image], encoded: Encode, ensemble: Ensemble
 ) -> None:
     gray = np.asarray(photographs["flower"].convert("L")).astype(np.uint16) * 257
-    gray[:, ::3] += 100  # levels that 8 bits do not hold
+    gray[:, ::3] += 100  # levels that 8 bits cannot represent
     output, format, _ = colorize(encoded(Image.fromarray(gray), source, dpi=(600, 600)), ensemble, Options(format=output_format))
     assert format == output_format
     rgb = read_16_bit(output, output_format).astype(np.int64)
@@ -147,7 +147,7 @@ def test_16_bit_gray_gives_16_bit_rgb(
 
 
 def gray_profile(gamma: float) -> bytes:
-    """An ICC profile of gray with a gamma: the smallest that there is."""
+    """A minimal ICC profile for gray with a gamma."""
     text = b"desc\0\0\0\0\0\0\0\x05gray\0" + bytes(82)
     white = b"XYZ \0\0\0\0" + struct.pack(">3l", 63190, 65536, 54061)
     curve = b"curv\0\0\0\0" + struct.pack(">LH", 1, round(gamma * 256)) + bytes(2)
@@ -167,13 +167,13 @@ def test_gray_profile_is_applied_at_every_depth(depth: int, encoded: Encode) -> 
     image = Image.fromarray(ramp if depth == 16 else (ramp >> 8).astype(np.uint8))
     plain = decode(encoded(image, "TIFF")).luma.astype(int)
     linear = decode(encoded(image, "TIFF", icc_profile=gray_profile(1.0))).luma.astype(int)
-    assert abs(linear[16, 0] - 137) <= 1  # a quarter of the light, as sRGB has it
+    assert abs(linear[16, 0] - 137) <= 1  # a quarter of the light, in sRGB
     assert np.abs(linear - plain).max() > 50
     assert (linear[[0, -1], [0, -1]] == [0, 255]).all()
 
 
 def read_16_bit(content: bytes, format: str) -> np.ndarray:
-    """The samples of a file with 16 bits each, by readers that are not ours."""
+    """The 16-bit samples of a file, without our own decoder."""
     if format == "tiff":
         return tifffile.imread(io.BytesIO(content))
     assert content[24:26] == b"\x10\x02"

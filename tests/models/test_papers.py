@@ -1,4 +1,4 @@
-"""The papers' networks, held to what the papers print: shapes, counts, and which loss reaches what."""
+"""The networks of the papers have the published shapes and parameter counts, and each loss reaches the stated parts."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from models.vgg import VggTrunk
 
 
 def shapes(network: nn.Module, kinds: tuple[type[nn.Module], ...], *inputs: object) -> list[tuple[int, ...]]:
-    """Channels and sides of what the layers of some kinds give, in the order in which they are called."""
+    """The output shapes of the layers of some kinds, in the order in which they are called."""
     found: list[tuple[int, ...]] = []
     hooks = [
         module.register_forward_hook(lambda _, __, out: found.append(tuple(out.shape[1:])))

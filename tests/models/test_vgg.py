@@ -19,9 +19,9 @@ def test_taps_have_documented_strides_and_channels(network: str) -> None:
 @pytest.mark.parametrize(("network", "build"), [("vgg16", vgg.vgg16), ("vgg19", vgg.vgg19)])
 def test_torchvision_weights_fit_trunk(network: str, build: type) -> None:
     with torch.device("meta"):
-        theirs = {name: tensor for name, tensor in build(init_weights=False).state_dict().items() if name.startswith("features.")}
-    ours = VggTrunk(network).state_dict()
-    assert {name: tensor.shape for name, tensor in ours.items()} == {name: tensor.shape for name, tensor in theirs.items()}
+        expected = {name: tensor for name, tensor in build(init_weights=False).state_dict().items() if name.startswith("features.")}
+    actual = VggTrunk(network).state_dict()
+    assert {name: tensor.shape for name, tensor in actual.items()} == {name: tensor.shape for name, tensor in expected.items()}
 
 
 def test_unknown_trunk_is_rejected_with_known_trunks() -> None:

@@ -1,6 +1,7 @@
 """Bootstrap intervals: their width, their coverage, and the sign of a difference."""
 
 import numpy as np
+import pytest
 
 from training.metrics.bootstrap import UNDEFINED, Bootstrap
 
@@ -10,8 +11,8 @@ def test_interval_narrows_with_the_number_of_pictures() -> None:
     values = rng.normal(2, 1, 900)
     wide, narrow = Bootstrap(100).mean(values[:100]), Bootstrap(900).mean(values)
     assert narrow.low < 2 < narrow.high
-    assert abs((wide.high - wide.low) / (2 * 1.96 / 10) - 1) < 0.2
-    assert abs((narrow.high - narrow.low) / (2 * 1.96 / 30) - 1) < 0.2
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 / 10, rel=0.2)
+    assert narrow.high - narrow.low == pytest.approx(2 * 1.96 / 30, rel=0.2)
 
 
 def test_intervals_contain_the_true_mean_at_the_nominal_rate() -> None:

@@ -52,21 +52,6 @@ def test_values_out_of_range_are_rejected(change: str, message: str) -> None:
         load_recipe("siswanto-cnn", (change,))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("each=true", "each is now called per_category"),
-        ("schedule.pace=constant", "schedule.pace is now called schedule.lr_schedule"),
-        ("task.read_out.closeness=1", "task.readout.closeness is now called task.readout.delta_e_weight"),
-        ("data.vary=everything", "data.vary is now called data.augmentation"),
-        ("data.augmentation=everything", "the value 'everything' of data.augmentation is now 'full'"),
-    ],
-)
-def test_renamed_keys_and_values_raise_an_error_with_the_new_name(change: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        load_recipe("everyday-trunk", (change,))
-
-
 def test_recipes_that_extend_one_another_in_a_circle_are_rejected(tmp_path: Path) -> None:
     one, two = tmp_path / "one.toml", tmp_path / "two.toml"
     one.write_text(f'extends = "{two}"')

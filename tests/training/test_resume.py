@@ -77,7 +77,7 @@ def test_interrupted_run_resumes_bit_for_bit(
         list(train_recipe(recipe, manifest, interrupted))
     assert [row["step"] for row in read_metrics(interrupted / run_name)] == [2]
     with (interrupted / run_name / METRICS).open("a") as file:
-        file.write('{"step": 3, "pain')  # as if killed while it wrote a line
+        file.write('{"step": 3, "colo')  # as if killed while it wrote a line
     list(train_recipe(recipe, manifest, interrupted))
     assert len(steps) == 4 + 2
     for file_name in (LAST, BEST):
@@ -109,9 +109,7 @@ def test_killed_process_resumes_bit_for_bit(manifest: Path, tmp_path: Path) -> N
 
 def test_run_with_another_recipe_or_other_data_is_not_resumed(manifest: Path, everyday_runs: Path) -> None:
     before = (everyday_runs / "everyday-trunk" / LAST).read_bytes()
-    with pytest.raises(
-        CheckpointError, match="everyday-trunk contains a run with another recipe: start again with --restart"
-    ):
+    with pytest.raises(CheckpointError, match="everyday-trunk contains a run with another recipe: start again with --restart"):
         list(train_recipe(load_recipe("everyday-trunk", (*SETS, "seed=7"), smoke=True), manifest, everyday_runs))
     with pytest.raises(CheckpointError, match="another recipe and data"):
         list(train_recipe(load_recipe("everyday-trunk", (*SETS, "data.limit=12"), smoke=True), manifest, everyday_runs))

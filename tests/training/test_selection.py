@@ -16,7 +16,8 @@ def readout_scores(*readouts: tuple[float, float]) -> ReadoutScores:
 def test_colorfulness_is_raised_first_where_it_costs_the_least_error() -> None:
     cheap, costly = readout_scores((7.0, 20.0), (7.1, 32.0), (8.0, 44.0)), readout_scores((7.0, 20.0), (9.0, 32.0))
     selected = {
-        price: [select_readout({"general": scores}, 11.0, price)[1] for scores in (cheap, costly)] for price in (0.0, 0.05, 0.1, 0.2)
+        price: [select_readout({"general": scores}, 11.0, price)[1] for scores in (cheap, costly)]
+        for price in (0.0, 0.05, 0.1, 0.2)
     }
     assert selected == {0.0: [0, 0], 0.05: [1, 0], 0.1: [2, 0], 0.2: [2, 1]}
     assert select_readout({"general": cheap}, None, 1.0) == ("general", 2)

@@ -96,7 +96,9 @@ class CombinedOptions(TaskOptions):
 
     kind: Literal["combined"]
     build: Literal["basic", "dropout", "residual"] = "basic"
-    size: int = Field(128, gt=0, multiple_of=32, description="of the input of the global features; the side of the training pictures")
+    size: int = Field(
+        128, gt=0, multiple_of=32, description="of the input of the global features; the side of the training pictures"
+    )
     classification_weight: float = Field(1 / 200, ge=0)
 
 
