@@ -150,6 +150,7 @@ def test_cancel_keeps_finished_pictures_even_after_double_click(page: Page, scan
         assert 3 <= len(archive.namelist()) - 1 < 150
 
 
+@pytest.mark.slow
 def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) -> None:
     page.set_input_files("#folder", make_copies(scans / "cat.jpg", 60, tmp_path))
     expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
@@ -161,6 +162,7 @@ def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) ->
     expect(page.locator("#earlier")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_late_response_does_not_replace_newer_view(page: Page, scans: Path) -> None:
     page.evaluate("""() => {
       const decode = HTMLImageElement.prototype.decode;
@@ -226,6 +228,7 @@ def test_page_is_accessible_and_fits_viewport(page: Page, scans: Path, scheme: s
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) -> None:
     secret = add_key(tmp_path / "keys.json", "reader", 60)
     with serving(tmp_path, keys=tmp_path / "keys.json") as server:
