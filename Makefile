@@ -3,7 +3,7 @@
 # make test    format, lint, types and all tests
 # make docs    write the generated parts of the documentation
 # make bench   load a running server (PORT=8000) from several processes
-# make torture the tests that provoke failures, for longer: generated requests, crashes, bursts
+# make stress the tests that provoke failures, for longer: generated requests, crashes, bursts
 # make bundle  build the bundle `everyday` again from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
 #
 # TORCH=cpu installs PyTorch's own CPU wheels; on Linux, the default ones bring gigabytes of CUDA.
@@ -17,7 +17,7 @@ ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve check test docs bench torture bundle
+.PHONY: serve check test docs bench stress bundle
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
@@ -45,8 +45,8 @@ docs: $(VENV)/dev.done
 bench: $(VENV)/dev.done
 	$(BIN)/python bench/load.py --url http://127.0.0.1:$(PORT) $(LOAD)
 
-torture: $(VENV)/dev.done
-	TORTURE=500 $(BIN)/pytest tests/app/test_any_upload.py tests/app/test_openapi.py tests/app/test_pressure.py tests/app/test_jobs.py tests/app/test_recovery.py
+stress: $(VENV)/dev.done
+	STRESS=500 $(BIN)/pytest tests/app/test_any_upload.py tests/app/test_openapi.py tests/app/test_pressure.py tests/app/test_jobs.py tests/app/test_recovery.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -24,7 +24,7 @@ class Key(BaseModel):
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    per_minute: int = Field(gt=0, description="requests with pictures a minute")
+    per_minute: int = Field(gt=0, description="requests with pictures per minute")
 
 
 _FILE = TypeAdapter(list[Key])

@@ -50,7 +50,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "too-many-requests": ProblemType(429, "the key 'press' has used up its requests of this minute: wait 12 seconds."),
     "overloaded": ProblemType(503, "64 requests of this kind are in progress, which is the limit: try again after 1 second."),
     "bundle-changed": ProblemType(
-        503, "the file of expert cat has the sha256 … and its card says …: restore the bundle, or reload it."
+        503, "the file of expert cat, cat.safetensors, has the sha256 … and its card says …: it was altered; restore the bundle."
     ),
     "slow-client": ProblemType(408, "nothing was received for 60 seconds, and the request is incomplete: send it again."),
     "insufficient-storage": ProblemType(
@@ -97,10 +97,10 @@ class SlowClient(HTTPException):
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem of an exception. Exceptions that are not our own are internal errors, and logged."""
+    """The problem of an exception. Exceptions other than `ChromarouteError` are internal errors, and are logged."""
     if isinstance(error, ServiceError):
         return _problem(error.type, str(error))
-    type_ = next((name for kind, name in _TYPE_OF_ERROR.items() if isinstance(error, kind)), None)
+    type_ = next((name for error_type, name in _TYPE_OF_ERROR.items() if isinstance(error, error_type)), None)
     if type_ is None:
         log.error("internal error", exc_info=error)
         return _problem("internal-error", PROBLEM_TYPES["internal-error"].example)

@@ -1,4 +1,4 @@
-"""Logs on standard error: text lines, or one JSON object a line."""
+"""Logs on standard error: text lines, or one JSON object per line."""
 
 import logging.config
 from typing import Literal

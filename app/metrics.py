@@ -30,11 +30,11 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "chromaroute_requests_in_flight", "Uploads of pictures that are not answered yet.", registry=self.registry
+            "chromaroute_requests_in_flight", "Uploads and votes that are not answered yet.", registry=self.registry
         )
         self.waiting = Gauge("chromaroute_queue_depth", "Single pictures that wait for a slot.", registry=self.registry)
         self.refused = Counter(
-            "chromaroute_refused", "Requests that were refused or abandoned.", ["reason"], registry=self.registry
+            "chromaroute_refused", "Requests that were refused, timed out or were disconnected.", ["reason"], registry=self.registry
         )
         self.routes = Counter(
             "chromaroute_routes", "Pictures by category and reason.", ["category", "reason"], registry=self.registry

@@ -3,7 +3,7 @@
 A route is decorated with `policy`, below the decorator of its router:
 
     @router.post("/colorize")
-    @policy(cost=Cost.IMAGE, expects=EXPECTED_FILE)
+    @policy(cost=Cost.PICTURE, expects=EXPECTED_FILE)
     async def colorize(...): ...
 """
 
@@ -22,7 +22,7 @@ class Cost(Enum):
     """What a request to a route costs the server."""
 
     FREE = auto()
-    IMAGE = auto()  # one picture, answered before the deadline
+    PICTURE = auto()  # one picture, answered before the deadline
     BATCH = auto()  # several pictures, without a deadline; fewer requests of this kind run at a time
     VOTE = auto()  # a small body, for a survey
 

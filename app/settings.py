@@ -39,23 +39,23 @@ class Settings(BaseSettings):
         description="memory budget for experts, for bundles larger than memory; the least recently used are evicted",
     )
 
-    max_bytes: int = Field(200 * 2**20, gt=0, description="largest file of a picture, in bytes")
-    max_pixels: int = Field(MAX_PIXELS, gt=0, le=DECODER_LIMIT, description="largest picture, in pixels")
-    max_items: int = Field(1000, gt=0, description="most items of a batch or a job")
-    max_batch_bytes: int = Field(2 * 2**30, gt=0, description="largest request body of a batch or a job, in bytes")
-    max_unpacked_bytes: int = Field(4 * 2**30, gt=0, description="largest unpacked size of an archive, in bytes")
+    max_bytes: int = Field(200 * 2**20, gt=0, description="maximum size of the file of a picture, in bytes")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, le=DECODER_LIMIT, description="maximum number of pixels of a picture")
+    max_items: int = Field(1000, gt=0, description="maximum number of items of a batch or a job")
+    max_batch_bytes: int = Field(2 * 2**30, gt=0, description="maximum size of the request body of a batch or a job, in bytes")
+    max_unpacked_bytes: int = Field(4 * 2**30, gt=0, description="maximum unpacked size of an archive, in bytes")
 
     max_requests: int = Field(
         64,
         gt=0,
-        description="most single pictures in progress or waiting; an eighth of that for batches; more get 503",
+        description="maximum number of pictures in progress or waiting, and an eighth of it for batches; more get 503",
     )
     deadline: float = Field(60, gt=0, description="seconds from the first byte of a picture to its response; then 504")
     drain: float = Field(1, ge=0, description="seconds between SIGTERM, which turns `/readyz` to 503, and closing the socket")
 
     data_dir: Path = Field(Path("data"), description="folder of jobs, their results, and the votes of a survey")
     jobs: bool = Field(True, description="1 offers jobs; with 0 only the votes of a survey are written to `DATA_DIR`")
-    max_backlog: int = Field(100_000, gt=0, description="most unfinished items of all jobs; more are refused with 503")
+    max_backlog: int = Field(100_000, gt=0, description="maximum number of unfinished items of all jobs; more get 503")
     job_hours: float = Field(24, gt=0, description="hours for which the results of a finished job are kept")
     survey: Path | None = Field(None, description="folder of a blind survey, served at `/survey`")
     database: str = Field("", description="`postgresql://...` if several replicas share the jobs; otherwise SQLite in `DATA_DIR`")
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
 
     keys: Path | None = Field(None, description="file of API keys, created by `chromaroute key add`")
-    allow_anonymous: bool = Field(False, description="1 listens on other addresses than loopback without keys")
+    allow_anonymous: bool = Field(False, description="1 allows listening without keys on addresses other than loopback")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins of browsers that may call, separated by commas"
     )

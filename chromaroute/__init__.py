@@ -1,4 +1,4 @@
-"""Chromaroute as a library: load a bundle, colorize files or arrays, ask for the route.
+"""Chromaroute as a library: load a bundle, colorize files or arrays, or only route them.
 
     import chromaroute
 

@@ -76,10 +76,10 @@ def verify_bundle(folder: Path = EVERYDAY) -> list[str]:
     """
     manifest, _ = read_manifest(folder)
     problems = []
-    unique = {
-        (card.file, card.sha256): (name, card) for name, card in reversed(manifest.cards().items())
-    }  # experts may share a file
-    for name, card in reversed(unique.values()):
+    unique: dict[tuple[str, str], tuple[str, Card]] = {}
+    for name, card in manifest.cards().items():
+        unique.setdefault((card.file, card.sha256), (name, card))  # experts may share a file
+    for name, card in unique.values():
         try:
             read_weights(folder / card.file, card, name)
         except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""The decision record: why an output looks as it does."""
+"""The decision record: how a picture was routed, and which experts colorized it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,9 +45,9 @@ class Decision(BaseModel):
 
     category: str = Field(description="the category that the threshold rule chose, or that was requested")
     confidence: float = Field(description="the probability that the threshold rule compared, 0 to 1")
-    fell_back: bool = Field(description="whether the rule chose the fallback; a soft route is blended by probability all the same")
-    reason: Reason
-    threshold: float
+    fell_back: bool = Field(description="whether the rule chose the fallback; a soft route is blended by probability even then")
+    reason: Reason = Field(description="how the category was chosen")
+    threshold: float = Field(description="the minimum confidence that was applied, 0 to 1")
     top: list[Candidate] = Field(description="up to five categories, most probable first")
     experts: list[ExpertShare] = Field(description="the experts that colorize the picture, and their weights")
     bundle: str = Field(description="name and digest of the bundle")

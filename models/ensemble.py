@@ -62,11 +62,6 @@ class Ensemble:
             route = self._route(FeatureCache(picture, self.bundle, self.runtime), options)
         return self._decision(route, watch)
 
-    def probabilities(self, picture: Picture) -> dict[str, float]:
-        """The calibrated probability of every category; that of the fallback includes *unmapped*."""
-        with self.runtime.inference():
-            return self.bundle.router.scores(self._probabilities(FeatureCache(picture, self.bundle, self.runtime)))
-
     def predict(self, picture: Picture, options: RouteOptions | None = None) -> tuple[Tensor, Decision]:
         """Chrominance ab `(1,2,h',w')` in CIELAB units at the resolution of the experts, and the decision record.
 

@@ -95,7 +95,7 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS, output_format: str = "a
         if _SIGNATURE.match(content):
             raise BrokenPicture(
                 "the picture is damaged at its beginning, or a variant of its format that is not supported (such as 16-bit color "
-                "TIFF): export it again, with 8 bits a channel."
+                "TIFF): export it again, with 8 bits per channel."
             ) from error
         raise NotAPicture(f"this is not a picture in a supported format: send one of {', '.join(READS)}.") from error
     except MemoryError:

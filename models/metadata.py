@@ -44,12 +44,13 @@ _NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "chromaroute": "urn:chromaroute:1.0",
 }
-# ElementTree has one table of prefixes a process, which must not change while threads serialize
+# ElementTree has one table of prefixes per process, which must not change while threads serialize
 for _prefix, _uri in _NAMESPACES.items():
     ElementTree.register_namespace(_prefix, _uri)
 _RDF = f"{{{_NAMESPACES['rdf']}}}"
 _SOURCE_TYPE = f"{{{_NAMESPACES['Iptc4xmpExt']}}}DigitalSourceType"
-_OBSOLETE = (_SOURCE_TYPE, "{urn:chromaroute:1.0}", f"{{{_NAMESPACES['tiff']}}}Orientation", f"{{{_NAMESPACES['exif']}}}ColorSpace")
+_CHROMAROUTE = f"{{{_NAMESPACES['chromaroute']}}}"
+_OBSOLETE = (_SOURCE_TYPE, _CHROMAROUTE, f"{{{_NAMESPACES['tiff']}}}Orientation", f"{{{_NAMESPACES['exif']}}}ColorSpace")
 _COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -107,7 +108,7 @@ def read_metadata(image: Image.Image, transpose: Transpose | None) -> Metadata:
 
 
 def with_provenance(xmp: bytes, bundle: str, category: str, decision: str) -> bytes:
-    """The XMP packet, or a new one, with the statement that the color was made by a machine and the decision record as JSON.
+    """The XMP packet, or a new one, that states that the color was generated, and contains the decision record as JSON.
 
     In the IPTC vocabulary of digital source types the output is a composite with trained algorithmic media.
     """
@@ -118,10 +119,8 @@ def with_provenance(xmp: bytes, bundle: str, category: str, decision: str) -> by
     if rdf is None:
         rdf = ElementTree.SubElement(root, f"{_RDF}RDF")
     _drop(rdf, lambda name: name.startswith(_OBSOLETE))
-    namespace = "{urn:chromaroute:1.0}"
-    properties = {
-        _SOURCE_TYPE: _COMPOSITE, f"{namespace}Bundle": bundle, f"{namespace}Category": category, f"{namespace}Decision": decision,
-    }  # fmt: skip
+    values = {"Bundle": bundle, "Category": category, "Decision": decision}
+    properties = {_SOURCE_TYPE: _COMPOSITE, **{f"{_CHROMAROUTE}{name}": value for name, value in values.items()}}
     ElementTree.SubElement(rdf, f"{_RDF}Description", {f"{_RDF}about": "", **properties})
     packet: bytes = ElementTree.tostring(root, encoding="utf-8")
     return packet if len(packet) <= _MAX_PACKET else with_provenance(b"", bundle, category, decision)

@@ -26,7 +26,7 @@ class RouteOptions(BaseModel):
 
     category: str = Field(AUTO, description="auto lets the router choose; or the category whose expert colorizes the picture")
     routing: Routing = Field("hard", description="hard uses one expert, soft blends the experts of the most probable categories")
-    threshold: float | None = Field(None, ge=0, le=1, description="least confidence; the threshold of the bundle if not given")
+    threshold: float | None = Field(None, ge=0, le=1, description="minimum confidence; the threshold of the bundle if not given")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -40,11 +40,11 @@ class RouteOptions(BaseModel):
 class Options(RouteOptions):
     """The options of colorizing a picture; what they raise is that of `RouteOptions`."""
 
-    format: Format = Field("auto", description="of the output; auto is that of the input, or PNG where that cannot be written")
-    quality: int = Field(90, ge=1, le=100, description="of JPEG and WebP")
+    format: Format = Field("auto", description="format of the output; auto is that of the input, or PNG if that cannot be written")
+    quality: int = Field(90, ge=1, le=100, description="encoder quality of JPEG and WebP")
     saturation: float = Field(1.0, ge=0, le=2, description="factor on chroma: 0 is gray, 1 is as predicted")
     metadata: MetadataPolicy = Field(
-        "keep", description="EXIF, XMP, IPTC and texts: keep all but a GPS position, strip them, or keep-gps; resolution is kept"
+        "keep", description="EXIF, XMP, IPTC, texts: keep copies all but GPS, strip none, keep-gps all; resolution is always kept"
     )
 
 
@@ -61,7 +61,7 @@ def valid_values(field: FieldInfo) -> str:
 
 
 def _option_error(options: type[RouteOptions], error: ValidationError) -> OptionError:
-    """The first thing that pydantic found, in the words of the library."""
+    """The `OptionError` for the first validation error that pydantic reports."""
     first = error.errors()[0]
     name = str(first["loc"][0])
     if name not in options.model_fields:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from pydantic import TypeAdapter
 
-from app.batches.unique_names import UniqueNames, output_name
+from app.batches.file_names import UniqueNames, output_name
 from app.batches.uploads import Item
 from app.batches.zip_stream import ZipStream
 from app.errors import problem_of

@@ -9,7 +9,7 @@ from typing import IO
 
 from starlette.datastructures import UploadFile
 
-from app.batches.unique_names import UniqueNames, is_system_file, safe_name
+from app.batches.file_names import UniqueNames, is_system_file, safe_name
 from app.errors import ServiceError
 from app.inference.engine import Read
 from app.settings import Settings

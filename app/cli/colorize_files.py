@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.batches.unique_names import FORMATS, is_system_file, output_name
+from app.batches.file_names import FORMATS, is_system_file, output_name
 from models.atomic_files import replace_file
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError

@@ -39,7 +39,7 @@ def colorize(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders, which are searched.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder.")] = None,
     force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write all decision records to this JSON file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Add all decision records and errors to this JSON file.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
 ) -> None:
     """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""

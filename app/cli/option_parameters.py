@@ -1,4 +1,4 @@
-"""Options of `models.options` as parameters of a command: names, types, defaults, ranges and help come from the model."""
+"""Options of `models.options` as parameters of a command: names, types, defaults and help come from the model, which validates."""
 
 import inspect
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Durable background jobs: the queue, the store on the disk, and what keeps replicas going."""
+"""Durable background jobs: the queue, the store on the disk, and the heartbeats of replicas."""

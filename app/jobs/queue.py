@@ -1,6 +1,6 @@
 """Durable background jobs: items are colorized by any free worker, and survive crashes.
 
-DBOS keeps the queue, in SQLite or PostgreSQL; what a job contains and how far it is, is in its folder (`app.jobs.store`). A task of
+DBOS keeps the queue, in SQLite or PostgreSQL; the content and the progress of a job are in its folder (`app.jobs.store`). A task of
 the queue is a chunk of consecutive items of a job. A task that was interrupted by a crash runs again and skips the items that have
 their record, so that at most the items in progress are colorized twice.
 """
@@ -25,7 +25,7 @@ from app.batches.uploads import Item
 from app.errors import ServiceError
 from app.inference.engine import Engine
 from app.jobs.heartbeats import Heartbeat
-from app.jobs.retry_worker import PERIOD, RetryWorker
+from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
 from app.jobs.store import JobCard, JobFolder, JobStore
 from app.settings import Settings, SettingsError
 from models.errors import OptionError, PictureError
@@ -33,7 +33,7 @@ from models.options import Options
 
 CHUNK = 8  # items of a task, which should take longer than the polling interval
 POLL = 0.25  # seconds between two polls of the queue
-RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
+ITEM_RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
 ATTEMPTS = 5  # after which such a failure becomes the problem of the item
 SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
 QUEUE = "items"
@@ -80,7 +80,7 @@ class JobQueue:
         self._count_lock = threading.Lock()
         self._running = 0  # tasks that are running in threads of DBOS
         self._backlog = 0  # unfinished items, at the last run of the periodic task
-        self._worker = RetryWorker(lambda: self.clean_up(datetime.now(UTC)), self._stopping)
+        self._worker = MaintenanceThread(lambda: self.clean_up(datetime.now(UTC)), self._stopping)
 
     async def start(self) -> None:
         """Start to process the queue."""
@@ -106,7 +106,7 @@ class JobQueue:
         if self._lock is not None:
             self._lock.release()
 
-    async def add(self, items: Sequence[Item], options: Options, owner: str | None, key: str | None) -> JobFolder:
+    async def add(self, items: Sequence[Item], options: Options, owner: str | None, idempotency_key: str | None) -> JobFolder:
         """Store a job and queue it. The same idempotency key of the same owner returns the same job.
 
         Raises:
@@ -116,16 +116,16 @@ class JobQueue:
             limit = self.settings.max_backlog
             detail = f"{self._backlog} items of jobs are not finished, and the limit is {limit}: try again in a minute."
             raise ServiceError("overloaded", detail, retry_after=60)
-        name = hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()[:32] if key else uuid.uuid4().hex
+        job_id = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()[:32] if idempotency_key else uuid.uuid4().hex
         names = [item.name for item in items]
         card = JobCard(
-            id=name, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, options=options, names=names
+            id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, options=options, names=names
         )  # fmt: skip
         job, is_new = await self.store.create(card, items)
         self._worker.submit(lambda: self._enqueue(job))
         if is_new:
             self._backlog += len(items)
-            log.info("job %s has %d items", name, len(items))
+            log.info("job %s has %d items", job_id, len(items))
         return job
 
     def delete(self, job: JobFolder) -> None:
@@ -133,9 +133,9 @@ class JobQueue:
         job.delete()
         self._worker.submit(lambda: self._delete_tasks(job.card.id))
 
-    def find(self, name: str, owner: str | None) -> JobFolder | None:
+    def find(self, job_id: str, owner: str | None) -> JobFolder | None:
         """A job of this owner."""
-        job = self.store.find(name)
+        job = self.store.find(job_id)
         return job if job is not None and job.card.owner == owner else None
 
     def clean_up(self, now: datetime) -> None:
@@ -167,11 +167,11 @@ class JobQueue:
         DBOS(config=config)
 
         @DBOS.workflow(name="colorize", max_recovery_attempts=None)
-        def colorize(name: str, first: int) -> None:
+        def colorize(job_id: str, first: int) -> None:
             with self._count_lock:
                 self._running += 1
             try:
-                self._colorize_chunk(name, first)
+                self._colorize_chunk(job_id, first)
             finally:
                 with self._count_lock:
                     self._running -= 1
@@ -194,17 +194,18 @@ class JobQueue:
                 with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{first}"):
                     DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
 
-    def _delete_tasks(self, name: str) -> None:
-        DBOS.delete_workflows([flow.workflow_id for flow in DBOS.list_workflows(workflow_id_prefix=f"{name}-")])
+    def _delete_tasks(self, job_id: str) -> None:
+        tasks = DBOS.list_workflows(workflow_id_prefix=f"{job_id}-")
+        DBOS.delete_workflows([task.workflow_id for task in tasks])
 
-    def _colorize_chunk(self, name: str, first: int) -> None:
+    def _colorize_chunk(self, job_id: str, first: int) -> None:
         """A task, in a thread of DBOS. It returns when all its items have their records, and retries all other failures."""
         for index in range(first, first + CHUNK):
             for attempt in count(1):
                 if self._stopping.is_set():
                     raise _Interrupted
                 try:
-                    job = self.store.find(name)
+                    job = self.store.find(job_id)
                     if job is None or job.cancelled or index >= len(job.card.names):
                         return
                     if job.record(index) is None:
@@ -212,8 +213,8 @@ class JobQueue:
                         asyncio.run_coroutine_threadsafe(work, self._loop).result()
                     break
                 except Exception as error:
-                    log.warning("item %d of job %s is retried in %d seconds: %r", index, name, RETRY_DELAY, error)
-                    self._stopping.wait(RETRY_DELAY)
+                    log.warning("item %d of job %s is retried in %d seconds: %r", index, job_id, ITEM_RETRY_DELAY, error)
+                    self._stopping.wait(ITEM_RETRY_DELAY)
 
     async def _colorize(self, job: JobFolder, index: int, is_last_attempt: bool) -> None:
         """Colorize an item. Errors of the picture are its problem; other errors become one at the last attempt."""
@@ -232,7 +233,7 @@ class JobQueue:
             await asyncio.sleep(PERIOD)
 
     def _adopt(self, replica: str) -> None:
-        pending = [flow.workflow_id for flow in DBOS.list_workflows(status="PENDING", executor_id=replica)]
+        pending = [task.workflow_id for task in DBOS.list_workflows(status="PENDING", executor_id=replica)]
         if pending:
             log.warning("%d tasks of the lost replica %s are queued again", len(pending), replica)
             DBOS.resume_workflows(pending, queue_name=QUEUE)

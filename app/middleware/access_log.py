@@ -33,7 +33,7 @@ class AccessLog:
     Unexpected exceptions become a problem response, with the traceback in the log. The log contains no file names and no contents.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         metrics: counts requests.
         cross_origin: whether other origins may read responses.
     """

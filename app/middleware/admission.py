@@ -6,14 +6,14 @@ from app.errors import error_response
 from app.metrics import Metrics
 from app.policy import Cost
 
-BATCH_SHARE = 8  # one in this many requests in flight, and at least one, may be a batch or a job upload
+BATCH_DIVISOR = 8  # the limit of batches and job uploads is `max_requests` divided by this, and at least 1
 
 
 class Admission:
     """Refuses requests over the limit with 503 before their body is read.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         max_requests: limit of requests in flight for each cost, those that are uploading or waiting included.
         metrics: counts requests in flight and refused ones.
     """
@@ -21,7 +21,7 @@ class Admission:
     def __init__(self, app: ASGIApp, max_requests: int, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
         self._limits = {
-            Cost.IMAGE: max_requests, Cost.BATCH: max(1, max_requests // BATCH_SHARE), Cost.VOTE: max_requests,
+            Cost.PICTURE: max_requests, Cost.BATCH: max(1, max_requests // BATCH_DIVISOR), Cost.VOTE: max_requests,
         }  # fmt: skip
         self._in_flight = dict.fromkeys(self._limits, 0)
 

@@ -16,7 +16,7 @@ class Auth:
     """Puts the name of the key into `scope["key"]`. Without keys every request is allowed.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         keys: the known keys, or None.
         metrics: counts refused requests.
     """
@@ -38,7 +38,7 @@ class Auth:
             await response(scope, receive, send)
             return
         scope["key"] = name
-        is_limited = scope["method"] == "POST" and scope["policy"].cost in (Cost.IMAGE, Cost.BATCH)
+        is_limited = scope["method"] == "POST" and scope["policy"].cost in (Cost.PICTURE, Cost.BATCH)
         wait = math.ceil(self.keys.seconds_to_wait(name, time.time())) if is_limited else 0
         if wait:
             self.metrics.refused.labels("rate_limit").inc()

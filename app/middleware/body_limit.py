@@ -13,7 +13,7 @@ class BodyLimit:
     """Limits the body by the cost of the route.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         settings: the limits of a picture and of a batch.
     """
 

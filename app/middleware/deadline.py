@@ -14,7 +14,7 @@ class Deadline:
     """After the deadline the client gets 504 and the work is cancelled.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         seconds: from the first byte of the request to the first byte of the response.
         metrics: counts cancelled requests.
     """
@@ -23,7 +23,7 @@ class Deadline:
         self.app, self.seconds, self.metrics = app, seconds, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["policy"].cost is not Cost.IMAGE:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["policy"].cost is not Cost.PICTURE:
             await self.app(scope, receive, send)
             return
         body_received, response_started, cancelled = asyncio.Event(), False, False

@@ -12,7 +12,7 @@ class RoutePolicyLookup:
     """Puts the `RoutePolicy` of the requested route into `scope["policy"]`. The outermost middleware.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         routes: all routes that declare a policy.
     """
 

@@ -17,7 +17,7 @@ class SlowClients:
     The body of a single picture is covered by the deadline instead.
 
     Args:
-        app: the application behind it.
+        app: the wrapped ASGI application.
         timeout: seconds for each piece.
         metrics: counts the ended requests.
     """
@@ -29,7 +29,7 @@ class SlowClients:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["policy"].cost is Cost.FREE:
             await self.app(scope, receive, send)
             return
-        if scope["policy"].cost is not Cost.IMAGE:
+        if scope["policy"].cost is not Cost.PICTURE:
             receive = self._receive_with_timeout(receive)
         await self.app(scope, receive, self._send_with_timeout(send))
 

@@ -1,1 +1,1 @@
-"""HTTP routes, one module a resource. Each route declares its cost and authentication with `app.policy.policy`."""
+"""HTTP routes, one module per resource. Each route declares its cost and authentication with `app.policy.policy`."""

@@ -24,7 +24,7 @@ PROBLEMS = problem_examples(
     "unauthorized", "too-many-requests", "overloaded", "bundle-changed", "deadline-exceeded",
 )  # fmt: skip
 
-_policy = policy(cost=Cost.IMAGE, expects=PROBLEM_TYPES["bad-request"].example)
+_policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].example)
 
 
 @router.post(

@@ -149,7 +149,8 @@ async def result(jobs: QueueDep, job: JobDep) -> StreamingResponse:
     """Return the results of a finished job, or the finished items of a cancelled one."""
     found = await _status(jobs, job)
     if found.state not in ("finished", "cancelled"):
-        detail = f"the job is {found.state}: {found.done + found.failed} of {found.total} items are finished. Follow its events."
+        progress = f"{found.done + found.failed} of {found.total} items are finished"
+        detail = f"the job is {found.state}: {progress}. Follow its events, or cancel it."
         raise ServiceError("job-unfinished", detail, retry_after=1)
     return StreamingResponse(_stream_results(job), media_type="application/zip", headers=ZIP_HEADERS)
 

@@ -1,22 +1,22 @@
-// Reads pictures from file inputs and drops, including folders; and saves files.
+// Reads pictures from file inputs and drops, including folders; saves files; and formats shares.
 
 const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp|gif)$/i;
-const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
+const DISPLAYABLE_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
 
 export const percent = (share) => (share > 0 && share < 0.005 ? "<1%" : `${Math.round(share * 100)}%`);
 
-export const isShown = (file) => SHOWN_BY_BROWSERS.includes(file.type);
+export const isDisplayable = (file) => DISPLAYABLE_TYPES.includes(file.type);
 
 // From a folder, only files with the suffix of a picture; otherwise all chosen files, because the server explains what it cannot read.
-export function chosen(list) {
+export function filesFromInput(list) {
   return [...list]
     .filter((file) => !file.webkitRelativePath || PICTURES.test(file.name))
     .map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 }
 
-export async function dropped(transfer) {
+export async function filesFromDrop(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.some((entry) => entry.isDirectory)) return chosen(transfer.files);
+  if (!entries.some((entry) => entry.isDirectory)) return filesFromInput(transfer.files);
   return (await Promise.all(entries.map((entry) => walk(entry, "")))).flat();
 }
 

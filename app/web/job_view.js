@@ -1,7 +1,7 @@
 // Several pictures: a job, a tile for each picture, and a ZIP archive at the end.
 
 import { call, events, key } from "./api.js";
-import { isShown, percent, save } from "./files.js";
+import { isDisplayable, percent, save } from "./files.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -36,10 +36,12 @@ export class JobView {
 
   // Shows a job that was created before this page was opened.
   async resume(job) {
+    this.work?.abort();
     this.work = new AbortController();
     try {
       const status = await (await call(`/v1/jobs/${job}`, { signal: this.work.signal })).json();
       this.begin(status.total);
+      element("earlier").hidden = true; // it is the job that is shown
       history.replaceState(null, "", `#job=${job}`);
       await this.follow(job, this.work.signal);
     } catch (error) {
@@ -49,8 +51,10 @@ export class JobView {
 
   close() {
     this.work?.abort();
-    element("earlier").hidden = !this.job || element("cancel").hidden; // it continues on the server
-    if (!element("earlier").hidden) element("earlier").firstElementChild.href = `#job=${this.job}`;
+    if (this.job) {
+      element("earlier").hidden = element("cancel").hidden; // an unfinished job continues on the server
+      element("earlier").firstElementChild.href = `#job=${this.job}`;
+    }
     this.urls.splice(0).forEach(URL.revokeObjectURL);
     this.tiles = [];
     this.job = null;
@@ -129,7 +133,7 @@ export class JobView {
       title.type = "button";
       title.title = "Compare before and after";
       title.addEventListener("click", () => this.openOne(file));
-      if (isShown(file)) image.src = this.url(file);
+      if (isDisplayable(file)) image.src = this.url(file);
     }
     const what = document.createElement("span");
     what.className = "what quiet";

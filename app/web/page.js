@@ -1,7 +1,7 @@
 // The page: reads one or several pictures, and asks for an API key if the server needs one.
 
 import { key } from "./api.js";
-import { chosen, dropped } from "./files.js";
+import { filesFromDrop, filesFromInput } from "./files.js";
 import { JobView } from "./job_view.js";
 import { listCategories, PictureView } from "./picture_view.js";
 
@@ -23,12 +23,12 @@ const job = new JobView(showStatus, routing, (file) => {
   element("status").scrollIntoView();
 });
 
-let latest = []; // the pictures that were chosen last, which wait while a key is asked for
+let latest = []; // the last chosen pictures, opened again once an API key is given
 
-function take(pictures) {
+function openPictures(pictures) {
   latest = pictures;
   if (!pictures.length) {
-    showStatus("There was no picture in that.", new Error());
+    showStatus("No pictures were found.", new Error());
     return;
   }
   picture.close();
@@ -39,9 +39,9 @@ function take(pictures) {
 
 for (const id of ["files", "folder"]) {
   element(id).addEventListener("change", (event) => {
-    const pictures = chosen(event.target.files);
+    const pictures = filesFromInput(event.target.files);
     event.target.value = ""; // so that the same choice can be made again
-    take(pictures);
+    openPictures(pictures);
   });
 }
 
@@ -49,7 +49,7 @@ for (const type of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(type, (event) => {
     event.preventDefault();
     element("drop").classList.toggle("over", type === "dragover");
-    if (type === "drop") dropped(event.dataTransfer).then(take, (error) => showStatus(error.message, error));
+    if (type === "drop") filesFromDrop(event.dataTransfer).then(openPictures, (error) => showStatus(error.message, error));
   });
 }
 
@@ -61,7 +61,7 @@ element("access").addEventListener("submit", (event) => {
   element("access").hidden = true;
   showStatus("");
   begin();
-  if (latest.length) take(latest);
+  if (latest.length) openPictures(latest);
 });
 
 window.addEventListener("hashchange", () => {

@@ -1,7 +1,7 @@
 // One picture: before and after with a slider, its route, other categories, saturation.
 
 import { call, colorize } from "./api.js";
-import { outputName, isShown, percent, save } from "./files.js";
+import { outputName, isDisplayable, percent, save } from "./files.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -10,8 +10,8 @@ const PAUSE = 350; // milliseconds without a move of the slider, after which the
 const REASONS = {
   confident: () => "The router was confident.",
   below_threshold: (d) =>
-    `${d.top[0].category} was most probable with ${percent(d.confidence)}, and the threshold is ${percent(d.threshold)}: the fallback was used.`,
-  unmapped: () => "It fits none of the categories, so the fallback was used.",
+    `${d.top[0].category} was most probable with ${percent(d.confidence)}, below the threshold of ${percent(d.threshold)}.`,
+  unmapped: () => "It fits none of the categories.",
   requested: () => "As requested.",
 };
 
@@ -41,7 +41,7 @@ export class PictureView {
   close() {
     this.work?.abort();
     clearTimeout(this.timer);
-    this.file = this.gray = this.output = null;
+    this.file = this.before = this.output = null;
     for (const [which, url] of this.urls) {
       element(which).removeAttribute("src");
       URL.revokeObjectURL(url);
@@ -59,11 +59,11 @@ export class PictureView {
       const file = this.file;
       if (!this.output) await this.preview(file, signal);
       const { decision, blob } = await colorize(file, this.query(), signal);
-      const gray = this.gray ?? (isShown(file) ? file : (await colorize(file, { ...this.query(), saturation: 0 }, signal)).blob);
+      const before = this.before ?? (isDisplayable(file) ? file : (await colorize(file, { ...this.query(), saturation: 0 }, signal)).blob);
       signal.throwIfAborted();
-      this.gray = gray;
+      this.before = before;
       this.output = blob;
-      await this.show("before", this.gray, signal);
+      await this.show("before", this.before, signal);
       await this.show("after", blob, signal);
       this.describe(decision);
       element("one").hidden = false;
@@ -78,7 +78,7 @@ export class PictureView {
   async preview(file, signal) {
     element("candidates").replaceChildren();
     for (const id of ["category", "confidence", "reason"]) element(id).textContent = "";
-    if (!isShown(file)) return;
+    if (!isDisplayable(file)) return;
     await this.show("before", file, signal);
     await this.show("after", file, signal);
     element("after").style.filter = "grayscale(1)";
@@ -111,7 +111,7 @@ export class PictureView {
   }
 
   query() {
-    return { category: this.category, routing: this.routing(), format: isShown(this.file) ? "auto" : "png" };
+    return { category: this.category, routing: this.routing(), format: isDisplayable(this.file) ? "auto" : "png" };
   }
 
   // In the format of the input, which the browser may not be able to display.

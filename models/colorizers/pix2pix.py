@@ -1,4 +1,4 @@
-"""The generator of pix2pix, of which paper 004 trains one a class: a U-Net with skip connections and dropout as its noise.
+"""The generator of pix2pix, of which paper 004 trains one per class: a U-Net with skip connections and dropout as its noise.
 
 Isola, Zhu, Zhou, Efros 2017, section 3.2 and appendix 6.1.1: encoder C64-C128-C256-C512-C512-C512-C512-C512, decoder
 CD512-CD512-CD512-C512-C256-C128-C64, all of 4 x 4 and stride 2, leaky ReLU 0.2 down and ReLU up, dropout 0.5 in the three deepest

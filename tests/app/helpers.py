@@ -1,7 +1,9 @@
-"""Requests that several tests send."""
+"""Requests and checks of several tests."""
 
 import httpx2
+from axe_playwright_python.sync_playwright import Axe
 from fastapi.testclient import TestClient
+from playwright.sync_api import Page
 
 from tests.server_process import wait_until
 
@@ -22,3 +24,12 @@ def wait_for_end(client: TestClient, path: str) -> dict[str, object]:
     """Wait until a job is finished or cancelled; returns its status."""
     wait_until(lambda: client.get(path).json()["state"] in ("finished", "cancelled"))
     return client.get(path).json()  # type: ignore[no-any-return]
+
+
+def serious_violations(page: Page) -> list[tuple[str, list[str]]]:
+    """The serious accessibility violations that axe finds in a page, with the HTML of the elements."""
+    return [
+        (violation["id"], [node["html"] for node in violation["nodes"]])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]

@@ -14,7 +14,7 @@ from app.schemas import Problem
 from models.imaging import WRITES
 
 MODES = ("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")
-EXAMPLES = int(os.environ.get("TORTURE", 60))
+EXAMPLES = int(os.environ.get("STRESS", 60))
 
 many_examples = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 options = st.fixed_dictionaries(

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.batches import results
-from app.batches.unique_names import UniqueNames, output_name, safe_name
+from app.batches.file_names import UniqueNames, output_name, safe_name
 from app.inference.engine import Engine
 from app.main import create_app
 from app.settings import Settings

@@ -78,8 +78,8 @@ def test_items_are_retried_after_errors_of_the_environment(
 
 @pytest.mark.slow
 def test_failed_background_task_is_retried_and_clean_up_continues(job_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.jobs.retry_worker.RETRY_DELAY", 0.05)
-    monkeypatch.setattr("app.jobs.retry_worker.PERIOD", 0.1)
+    monkeypatch.setattr("app.jobs.maintenance_thread.RETRY_DELAY", 0.05)
+    monkeypatch.setattr("app.jobs.maintenance_thread.PERIOD", 0.1)
     runs: list[str] = []
     monkeypatch.setattr(JobQueue, "clean_up", lambda *_: runs.append("cleaned up"))
 

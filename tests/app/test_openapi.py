@@ -30,7 +30,7 @@ def test_schemathesis_finds_no_failures(keys: bool, tmp_path: Path) -> None:
             "run",
             f"{server.address}/openapi.json",
             "--generation-deterministic",
-            f"--max-examples={os.environ.get('TORTURE', 20)}",
+            f"--max-examples={os.environ.get('STRESS', 20)}",
             *([f"--header=Authorization: Bearer {secret}"] if keys else []),
         ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.upload_examples"}

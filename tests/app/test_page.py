@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app.api_keys import add_key
+from tests.app.helpers import serious_violations
 from tests.server_process import Server, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.server]
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_several_pictures_become_grid_and_zip(page: Page, scans: Path) -> None:
     expect(page.locator("#status")).to_have_text("6 of 7 pictures colorized, 1 failed.")
     expect(page.locator("#cancel")).to_be_hidden()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download the zip").click()
+        page.get_by_role("button", name="Download the ZIP archive").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert "cat.jpg" in archive.namelist()
         assert "decisions.json" in archive.namelist()
@@ -145,12 +145,11 @@ def test_cancel_keeps_finished_pictures_even_after_double_click(page: Page, scan
     expect(page.locator("#status")).to_contain_text("Cancelled: ")
     expect(page.locator("#cancel")).to_be_hidden()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download the zip").click()
+        page.get_by_role("button", name="Download the ZIP archive").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert 3 <= len(archive.namelist()) - 1 < 150
 
 
-@pytest.mark.slow
 def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) -> None:
     page.set_input_files("#folder", make_copies(scans / "cat.jpg", 60, tmp_path))
     expect(page.locator("#grid li.done").first).to_be_visible(timeout=30_000)
@@ -162,7 +161,6 @@ def test_earlier_job_can_be_reopened(page: Page, scans: Path, tmp_path: Path) ->
     expect(page.locator("#earlier")).to_be_hidden()
 
 
-@pytest.mark.slow
 def test_late_response_does_not_replace_newer_view(page: Page, scans: Path) -> None:
     page.evaluate("""() => {
       const decode = HTMLImageElement.prototype.decode;
@@ -219,16 +217,10 @@ def test_page_is_accessible_and_fits_viewport(page: Page, scans: Path, scheme: s
         page.set_input_files("#files", files)
         expect(page.locator("#one" if isinstance(files, Path) else "#zip")).to_be_visible()
         expect(page.locator("#one.busy")).to_have_count(0)
-        serious = [
-            (found["id"], [node["html"] for node in found["nodes"]])
-            for found in Axe().run(page).response["violations"]
-            if found["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        assert serious_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.slow
 def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) -> None:
     secret = add_key(tmp_path / "keys.json", "reader", 60)
     with serving(tmp_path, keys=tmp_path / "keys.json") as server:
@@ -237,19 +229,19 @@ def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) ->
         expect(page.locator("#access")).to_be_visible()
         page.set_input_files("#files", scans / "flower.jpg")  # is sent when the key is known
         page.fill("#key", secret)
-        page.get_by_role("button", name="Use it").click()
+        page.get_by_role("button", name="Use this key").click()
         expect(page.locator("#category")).to_have_text("flower")
         expect(page.locator("#categories option")).to_have_count(22)
         page.set_input_files("#files", [scans / "cat.jpg", scans / "city.jpg"])
         expect(page.locator("#grid li.done")).to_have_count(2, timeout=30_000)
         with page.expect_download() as download:
-            page.get_by_role("button", name="Download the zip").click()
+            page.get_by_role("button", name="Download the ZIP archive").click()
         assert zipfile.is_zipfile(download.value.path())
         address = page.url
         page.close()
         page = browser.new_page()  # does not know the key
         page.goto(address)
         page.fill("#key", secret)
-        page.get_by_role("button", name="Use it").click()
+        page.get_by_role("button", name="Use this key").click()
         expect(page.locator("#grid li.done")).to_have_count(2, timeout=30_000)
         page.close()

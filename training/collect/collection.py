@@ -1,6 +1,6 @@
 """Collects photographs for named categories: unavailable, broken, gray, small and duplicated ones are replaced by others.
 
-Paper 003, section III.A, took a thousand a category from a photo site; paper 004, section 2.1, sampled the URL lists of ImageNet
+Paper 003, section III.A, took a thousand per category from a photo site; paper 004, section 2.1, sampled the URL lists of ImageNet
 and replaced unavailable pictures. What differs from 003: public APIs instead of a scripted browser, and license and author are
 recorded.
 """

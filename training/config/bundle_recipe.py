@@ -38,7 +38,7 @@ class BundleRecipe(Section):
         "",
         description="the joint run (trunk, general expert, head), or *everyday*, the embedded bundle; may be empty",
     )
-    experts: str = Field("", description="the run with one expert a category")
+    experts: str = Field("", description="the run with one expert per category")
     general: str = Field("", description="the run that trained the general expert; the decoder of the base if empty")
     keep_all: bool = Field(False, description="keep all experts, including those that are no better than the general one")
     router: HeadRouter | ImageNetRouter = Field(HeadRouter(), discriminator="classifier")

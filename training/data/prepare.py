@@ -78,7 +78,9 @@ def prepare(source: Path, split: str = "") -> Prepared:
                     seen.add(entry.sha256)
                     prepared.entries.append(entry)
     if not prepared.entries:
-        raise DataError(f"{source} contains no usable pictures: put {', '.join(sorted(SUFFIXES))} files into a folder a category.")
+        raise DataError(
+            f"{source} contains no usable pictures: put {', '.join(sorted(SUFFIXES))} files into one folder per category."
+        )
     return prepared
 
 

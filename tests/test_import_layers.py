@@ -15,7 +15,7 @@ PACKAGES = {  # and what each may import
     "app": {"app", "models"},
     "training": {"training", "models"},
 }
-FLOORS = {  # folders and modules from the lowest floor up: each may import lower floors and itself, but not its neighbors
+LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
         "errors atomic_files torchvision_compat lab",
         "ab_bins luma router manifest runtime vgg",
@@ -84,15 +84,15 @@ def test_package_imports_only_allowed_packages(package: str) -> None:
         assert ours <= PACKAGES[package], path
 
 
-@pytest.mark.parametrize("package", FLOORS)
+@pytest.mark.parametrize("package", LAYERS)
 def test_folders_import_only_lower_floors(package: str) -> None:
-    floor = {name: height for height, names in enumerate(FLOORS[package]) for name in names.split()}
+    layer = {name: height for height, names in enumerate(LAYERS[package]) for name in names.split()}
     for module, path in modules(package).items():
         own = module.partition(".")[2].partition(".")[0]
         for name in sorted(imports(path)):
             other = name.partition(".")[2].partition(".")[0]
             if own and name.split(".")[0] == package and other != own:
-                assert floor[other] < floor[own], f"{module} imports {name}, which is on the same or a higher floor"
+                assert layer[other] < layer[own], f"{module} imports {name}, which is in the same or a higher layer"
 
 
 def test_no_modules_import_each_other_in_a_ring() -> None:

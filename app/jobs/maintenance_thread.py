@@ -1,4 +1,4 @@
-"""A thread that runs tasks which may fail temporarily, such as calls of a database, and retries them."""
+"""A thread for the bookkeeping of the queue: it retries submitted tasks that fail, and runs the periodic clean-up."""
 
 import logging
 import queue
@@ -13,7 +13,7 @@ RETRY_DELAY = 5.0  # seconds until a failed task is retried
 log = logging.getLogger("chromaroute")
 
 
-class RetryWorker:
+class MaintenanceThread:
     """Runs submitted tasks one at a time, retries those that fail, and runs a periodic task in between.
 
     Args:
@@ -31,7 +31,7 @@ class RetryWorker:
 
     def start(self) -> None:
         """Start the thread. It is a daemon: the process does not wait for a task at exit."""
-        threading.Thread(target=self._run, name="retry-worker", daemon=True).start()
+        threading.Thread(target=self._run, name="maintenance", daemon=True).start()
 
     def _run(self) -> None:
         due = time.monotonic()
