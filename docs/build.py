@@ -1,7 +1,7 @@
-"""Writes the generated parts of the documentation: `make docs`. With `--check` it only tells which of them are outdated.
+"""Writes the generated parts of the documentation: `make docs`. With `--check` it only reports which text files are outdated.
 
-Text between `<!-- NAME -->` and `<!-- /NAME -->` is generated; the reports in `docs/report` and `docs/measured` are the source of
-every measured number, and the code is the source of every option, setting and problem.
+Text between `<!-- NAME -->` and `<!-- /NAME -->` is generated, from the reports in `docs/report` and `docs/measured` and from the
+code. Other numbers in the documents are copied by hand, and tests compare them with the reports.
 """
 
 import io

@@ -16,7 +16,7 @@ for _command in (
 ):  # fmt: skip
     app.command()(_command)
 
-survey_app = typer.Typer(no_args_is_help=True, help="Ask people which colors look natural, without telling them which are which.")
+survey_app = typer.Typer(no_args_is_help=True, help="Blind surveys: build them from bundles, and count the votes.")
 survey_app.command()(survey.build)
 survey_app.command()(survey.tally)
 app.add_typer(survey_app, name="survey")

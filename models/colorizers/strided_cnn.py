@@ -1,4 +1,4 @@
-"""Paper 003's colorizer (its figure 3), one per category: strides instead of pooling, three upsampling layers, 3.9 million parameters.
+"""Paper 003's colorizer (its figure 3), one per category: strides instead of pooling, three upsampling layers, 3.9 M parameters.
 
 The paper prints shapes and counts but no activations. ReLU between the layers and tanh at the end are those of the network that the
 paper builds on (its reference 4); ab is divided by 128 so that tanh covers its range.

@@ -106,11 +106,11 @@ def test_collapsed_generator_and_winning_discriminator_are_reported(
     list(train_recipe(load_recipe("pix2pix-classes", PIX2PIX), manifest, tmp_path))
     (row, *_) = read_metrics(tmp_path / "pix2pix-classes")
     assert [text.split(" (")[0].split(":")[0] for text in row["warnings"]] == [
-        "the discriminator has won", "the generator has collapsed or learned nothing yet",
+        "the discriminator is too strong", "the generator has collapsed or learned nothing yet",
     ]  # fmt: skip
     assert "collapsed" in capsys.readouterr().out
     summary = (tmp_path / "pix2pix-classes" / "summary.md").read_text()
-    assert summary.count("the discriminator has won") == 3
+    assert summary.count("the discriminator is too strong") == 3
 
 
 def test_balanced_generator_and_discriminator_raise_no_warning() -> None:

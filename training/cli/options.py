@@ -20,7 +20,7 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink the training to sec
 Split = Annotated[str, typer.Option(help="train, val, test or unseen.")]
 SetNames = Annotated[list[str], typer.Option("--set-name", help="Only these sets of the index. Repeatable.")]
 Categories = Annotated[list[str], typer.Option("--category", help="Only pictures of this category. Repeatable.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most this many pictures, evenly spaced; 0 for all.")]
+Limit = Annotated[int, typer.Option(min=0, help="At most this many pictures, in turn from each category; 0 for all.")]
 
 INDEX, RUNS = Path("data/manifest.csv"), Path("runs")
 

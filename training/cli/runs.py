@@ -128,7 +128,9 @@ def cross(
 
 
 def judge(
-    by: Annotated[Path, typer.Argument(help="Folder of a finished run of a classifier of color pictures, such as li-judge.")],
+    judge_run: Annotated[
+        Path, typer.Argument(metavar="JUDGE", help="Folder of a run of a classifier of color pictures: li-judge.")
+    ],
     colorizers: Annotated[list[Path], typer.Argument(help="Folders of finished runs of colorizers.")],
     data: Data = INDEX,
     split: Split = "test",
@@ -142,7 +144,7 @@ def judge(
 ) -> None:
     """Measure whether color helps a classifier: on gray, colorized, annealed and true pictures (paper 002)."""
     torch_device = single_process(device).device
-    classifier = load_judge(str(by), torch_device)
+    classifier = load_judge(str(judge_run), torch_device)
     colorizing = {name: load_colorizer(folder, torch_device) for name, folder in folders_by_name(colorizers).items()}
     sizes = {run.size for run in colorizing.values()}
     if len(sizes) > 1:

@@ -22,7 +22,7 @@ from training.survey.build import build as build_survey
 from training.survey.results import NaturalVotes, RealVotes, Tally
 from training.survey.tally import tally as tally_votes
 
-Key = Annotated[Path | None, typer.Option(help="The file that tells which bundle made which picture; by default FOLDER.key.json.")]
+Key = Annotated[Path | None, typer.Option(help="The record of which bundle made which picture; by default FOLDER.key.json.")]
 
 
 def build(

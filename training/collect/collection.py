@@ -23,13 +23,13 @@ from training.data.dataset_index import SPLITS, DataError
 from training.data.prepare import examine
 
 RECORD, REJECTED = "collected.csv", "rejected.csv"
-KINDS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
-ALIKE = 4  # of 64 bits in which the looks of two copies may differ
+EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
+MAX_HASH_DISTANCE = 4  # of 64 bits, up to which two pictures count as copies
 
 
 @dataclass(frozen=True)
 class Collected:
-    """A row of `collected.csv`: a picture with license and author; `path` is relative to the folder, `look` a perceptual hash."""
+    """A row of `collected.csv`: a picture with license and author; `path` is relative to the folder."""
 
     path: str
     category: str
@@ -43,7 +43,7 @@ class Collected:
     width: int
     height: int
     sha256: str
-    look: str
+    perceptual_hash: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Collection:
         self.kept = [row for row in kept if (folder / row.path).is_file()]
         self._known = {(row.category, row.id) for row in self.kept} | {(row.category, row.id) for row in self.rejected}
         self._contents = {row.sha256 for row in self.kept}
-        self._looks = {int(row.look, 16) for row in self.kept}
+        self._hashes = {int(row.perceptual_hash, 16) for row in self.kept}
 
     def count(self, category: str) -> int:
         """The number of pictures of a category."""
@@ -90,20 +90,20 @@ class Collection:
         (width, height), reason = examine(content, min_side)
         if reason:
             return self._reject(category, photo, reason)
-        sha256, look = hashlib.sha256(content).hexdigest(), look_of(content)
-        if sha256 in self._contents or any((look ^ other).bit_count() <= ALIKE for other in self._looks):
+        sha256, hash_ = hashlib.sha256(content).hexdigest(), difference_hash(content)
+        if sha256 in self._contents or any((hash_ ^ other).bit_count() <= MAX_HASH_DISTANCE for other in self._hashes):
             return self._reject(category, photo, "duplicated")
         kind = Image.open(io.BytesIO(content)).format
-        if kind not in KINDS:
-            return self._reject(category, photo, "of another kind")
-        path = f"{category}/{sha256[:16]}{KINDS[kind]}"
+        if kind not in EXTENSIONS:
+            return self._reject(category, photo, "unsupported format")
+        path = f"{category}/{sha256[:16]}{EXTENSIONS[kind]}"
         row = Collected(path, category, photo.id, photo.title, photo.author, photo.license, photo.license_url, photo.page,
-                        photo.url, width, height, sha256, f"{look:016x}")  # fmt: skip
+                        photo.url, width, height, sha256, f"{hash_:016x}")  # fmt: skip
         replace_file(self.folder / path, content)
         _append(self.folder / RECORD, row)
         self.kept.append(row)
         self._contents.add(sha256)
-        self._looks.add(look)
+        self._hashes.add(hash_)
         if photo.kept is not None:
             with suppress(FetchError):  # the picture is saved, even if the source cannot be notified
                 photo.kept()
@@ -119,7 +119,7 @@ class Collection:
 def collect(
     wanted: Sequence[tuple[str, str]], count: int, folder: Path, source: Source, client: RateLimitedClient, min_side: int = 256
 ) -> Iterator[Collected | Rejected]:
-    """Collect `count` pictures for each of the `wanted` (category, query), in addition to those that `folder` contains.
+    """Collect pictures until `folder` contains `count` of each of the `wanted` (category, query).
 
     Raises:
         DataError: the name of a category is not a valid folder name; or too few pictures were found after all categories were
@@ -143,7 +143,7 @@ def collect(
         )
 
 
-def look_of(content: bytes) -> int:
+def difference_hash(content: bytes) -> int:
     """A difference hash of 64 bits, which differs in a few bits between copies in other sizes or qualities."""
     small = Image.open(io.BytesIO(content)).convert("L").resize((9, 8), Image.Resampling.BOX)
     levels = list(small.tobytes())
@@ -160,7 +160,10 @@ def _read(path: Path, kind: type) -> list[dict[str, Any]]:
         replace_file(path, content[: content.rfind(b"\n") + 1])
     names = [field.name for field in fields(kind)]
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if list(row) == names and None not in row.values()]
+        reader = csv.DictReader(file)
+        if reader.fieldnames is not None:  # the column had another name before version 0.2
+            reader.fieldnames = ["perceptual_hash" if name == "look" else name for name in reader.fieldnames]
+        rows = [row for row in reader if list(row) == names and None not in row.values()]
     return [row for row in rows if all(row[name].isdigit() for name in ("width", "height") if name in row)]
 
 

@@ -19,10 +19,10 @@ class DataOptions(Section):
     sets: tuple[str, ...] = ("photos", "extra")
     validation_sets: tuple[str, ...] = ("photos",)
     size: int = Field(160, ge=32, le=1024, description="side of the stored squares, in pixels")
-    limit: int = Field(0, ge=0, description="most pictures, 0 for all; for smoke runs")
+    limit: int = Field(0, ge=0, description="maximum number of pictures per split; 0 for all")
     groups: dict[str, tuple[str, ...]] = {}
     augmentation: Augmentation = "full"
-    tiny_interval: int = Field(0, ge=0, description="every so many steps a batch of Tiny ImageNet; 0 for none")
+    tiny_interval: int = Field(0, ge=0, description="every n-th step trains on a batch of Tiny ImageNet; 0 for never")
     tiny_size: Side = Field(64, multiple_of=32, description="side at which the pictures of Tiny ImageNet are trained")
     min_scale: Share = Field(0.4, description="smallest downscale factor of the blur augmentation")
 

@@ -1,4 +1,4 @@
-"""Keys and values of recipes that were renamed: a recipe with an old one gets an error that says the new one."""
+"""Keys and values of recipes that were renamed: a recipe with an old one gets an error that names the new one."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,6 +38,8 @@ RENAMED_VALUES = {
 
 def find_renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """A sentence for every renamed key or value in the values of a recipe."""
+    if prefix == "task." and values.get("kind") == "joint" and "frozen" in values:  # still a key of other tasks
+        yield "task.frozen is now called task.frozen_stages"
     for name, value in values.items():
         key = prefix + name
         new_key = RENAMED.get(key, key)

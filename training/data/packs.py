@@ -74,10 +74,15 @@ def decode_rgb(content: bytes) -> np.ndarray:
         raise DataError(f"a picture cannot be decoded: {error!r}") from error
 
 
+def rgb_tensor(rgb: np.ndarray) -> Tensor:
+    """RGB `(1,3,h,w)` in [0, 1] of bytes `(h,w,3)`."""
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+
+
 def lab_bytes(content: bytes, size: int) -> np.ndarray:
     """Lab bytes `(3,size,size)` of the middle square of a picture. L is that of the BT.601 luma, as at inference."""
     image = ImageOps.fit(Image.fromarray(decode_rgb(content)), (size, size), Image.Resampling.BICUBIC)
-    rgb = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    rgb = rgb_tensor(np.array(image))
     gray = (rgb_to_luma(rgb) * 255).round() / 255
     ab = srgb_to_lab(rgb)[:, 1:]
     lab = torch.cat((luma_to_lightness(gray) * L_SCALE, ab + 128), dim=1)

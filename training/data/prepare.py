@@ -52,8 +52,9 @@ def prepare(source: Path, split: str = "") -> Prepared:
     tar archive of that; or a folder with tar shards and their `manifest.csv`. Without `val`, half of `test` is used for it, by
     content.
 
-    Every picture is decoded once. Unreadable, tiny (a side under 32 px), gray and duplicated pictures are excluded. The split of a
-    picture in a shard is that of its `manifest.csv`; otherwise it is `split`, or derived from the content if that is empty.
+    Every picture is decoded once. Files of other formats, and unreadable, tiny (a side under 32 px), gray and duplicated pictures
+    are excluded. Shards and folders with splits define the split of each picture; otherwise it is `split`, or derived from the
+    content if that is empty.
 
     Raises:
         DataError: `source` does not exist or contains no pictures, or there is no such split.
@@ -78,9 +79,7 @@ def prepare(source: Path, split: str = "") -> Prepared:
                     seen.add(entry.sha256)
                     prepared.entries.append(entry)
     if not prepared.entries:
-        raise DataError(
-            f"{source} contains no usable pictures: put {', '.join(sorted(SUFFIXES))} files into one folder per category."
-        )
+        raise DataError(f"{source} has no usable pictures: put {', '.join(sorted(SUFFIXES))} files in one folder per category.")
     return prepared
 
 
@@ -138,7 +137,7 @@ def _examine(candidate: Candidate) -> tuple[Entry, str]:
     sha256 = hashlib.sha256(candidate.content).hexdigest()
     size, reason = examine(candidate.content)
     if Path(candidate.path).suffix.lower() not in SUFFIXES:
-        reason = "of another kind"
+        reason = "unsupported format"
     split = "unseen" if candidate.category in UNSEEN else candidate.split or split_by_content(sha256)
     return Entry(candidate.path, candidate.set, split, candidate.category, *size, sha256), reason
 

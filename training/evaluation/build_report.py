@@ -38,11 +38,11 @@ def build_report(
     results: Sequence[ImageResult],
     table: ScoreTable,
     entries: Sequence[Entry],
-    known: Sequence[Entry],
+    index_entries: Sequence[Entry],
     judge: Judge | None,
     risk: float,
 ) -> Report:
-    """The report on the results of the pictures of `entries`; the arguments are those of `evaluate`."""
+    """The report on the `results` of the pictures of `entries`, and their scores in `table`; the others are as for `evaluate`."""
     bundle = context.bundles[""].bundle
     routers = [router_result(results, ensemble.bundle.router, name, risk) for name, ensemble in context.bundles.items()]
     return Report(
@@ -62,7 +62,7 @@ def build_report(
         routers=[router for router in routers if router is not None],
         distributions=_distributions(results),
         feature_distances=_feature_distances(context, results),
-        judge=_judge_result(context, results, entries, known, judge) if judge else None,
+        judge=_judge_result(context, results, entries, index_entries, judge) if judge else None,
     )  # fmt: skip
 
 
@@ -142,14 +142,14 @@ def _judge_result(
     context: EvaluationContext,
     results: Sequence[ImageResult],
     entries: Sequence[Entry],
-    known: Sequence[Entry],
+    index_entries: Sequence[Entry],
     judge: Judge,
 ) -> JudgeResult:
     judged = [result for result in results if result.category in judge.categories]
     labels = np.array([judge.categories.index(result.category) for result in judged])
     methods = judged[0].features[JUDGE]
     probabilities = {each: np.array([result.features[JUDGE][each] for result in judged]) for each in methods}
-    known_pictures, overlaps = training_overlap(judge, context.bundles, entries, known)
+    known_pictures, overlaps = training_overlap(judge, context.bundles, entries, index_entries)
     return JudgeResult(
         judge=judge.name,
         pictures=len(judged),

@@ -13,27 +13,27 @@ from models.bundle import load_bundle
 from models.ensemble import Ensemble
 from models.lab import srgb_to_lab
 from training.data.dataset_index import Entry, read_pictures
-from training.data.packs import decode_rgb
+from training.data.packs import decode_rgb, rgb_tensor
 from training.evaluation.judge import Judge
 from training.evaluation.method import BEST, FORCED, GENERAL, ROUTED, Method
 from training.metrics import perceptual
 from training.metrics.frechet import FeatureExtractor, trunk_features
 
-SMALL = 64  # side in pixels of the ab that a picture lends to another one
+RANDOM_AB_SIDE = 64  # pixels a side of the ab of another picture, for the method *random*
 PLAIN_READOUT = {"mute": 0.0, "saturation": 1.0}
-READOUTS = {"routed, T = 1": 1.0, "routed, T = 0.38": 0.38}  # paper 002: the mean, and the annealed mean of Zhang et al.
+READOUT_VARIANTS = {"routed, T = 1": 1.0, "routed, T = 0.38": 0.38}  # paper 002: the mean, and the annealed mean of Zhang et al.
 JUDGE, LPIPS, FEATURES = "judge", "lpips", ("trunk", "inception")  # keys of feature extractors
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What all pictures are evaluated with.
+    """The inputs that the evaluations of all pictures share.
 
     Args:
         bundles: by name; the evaluated one has an empty name.
         variants: the evaluated bundle with other readouts, of which only *routed* is evaluated.
         mean_ab: `(1,2,1,1)`, the mean of all pictures.
-        lent_ab: `(1,2,*,*)` of another picture, by the sha256 of the picture.
+        random_ab: `(1,2,*,*)` of another picture, by the sha256 of the picture, for the method *random*.
         extractors: feature extractors by key.
         extractor_names: how the report describes them.
     """
@@ -41,7 +41,7 @@ class EvaluationContext:
     bundles: Mapping[str, Ensemble]
     variants: Mapping[str, Ensemble]
     mean_ab: Tensor
-    lent_ab: Mapping[str, Tensor]
+    random_ab: Mapping[str, Tensor]
     extractors: Mapping[str, FeatureExtractor]
     extractor_names: Mapping[str, str]
 
@@ -56,9 +56,9 @@ def build_context(bundles: Mapping[str, Ensemble], entries: Sequence[Entry], jud
     mean = torch.stack([small[entry.sha256].float().mean(dim=(2, 3), keepdim=True) for entry in entries]).mean(dim=0)
     order = np.random.default_rng(0).permutation(np.array(sorted(small)))
     pairs = zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)
-    lent = {picture: small[other] for picture, other in pairs if other != picture}
+    random_ab = {picture: small[other] for picture, other in pairs if other != picture}
     extractors, names = _extractors(judge)
-    return EvaluationContext(bundles, _variants(bundles[""]) if judge else {}, mean, lent, extractors, names)
+    return EvaluationContext(bundles, _variants(bundles[""]) if judge else {}, mean, random_ab, extractors, names)
 
 
 def has_features(method: Method) -> bool:
@@ -69,8 +69,8 @@ def has_features(method: Method) -> bool:
 def _small_ab(entries: Sequence[Entry]) -> dict[str, Tensor]:
     small_ab = {}
     for entry, content in read_pictures(entries):
-        small = np.array(Image.fromarray(decode_rgb(content)).resize((SMALL, SMALL), Image.Resampling.BOX))
-        ab = srgb_to_lab(torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255)[:, 1:]
+        small = np.array(Image.fromarray(decode_rgb(content)).resize((RANDOM_AB_SIDE, RANDOM_AB_SIDE), Image.Resampling.BOX))
+        ab = srgb_to_lab(rgb_tensor(small))[:, 1:]
         small_ab[entry.sha256] = ab.round().to(torch.int8)
     return small_ab
 
@@ -93,7 +93,7 @@ def _variants(ensemble: Ensemble) -> dict[str, Ensemble]:
     if not any(hasattr(expert, "temperature") for expert in experts.values()):
         return {}
     variants = {}
-    for name, temperature in READOUTS.items():
+    for name, temperature in READOUT_VARIANTS.items():
         copies = {key: copy(expert) for key, expert in experts.items()}
         for expert in copies.values():
             for option, value in {"temperature": temperature, **PLAIN_READOUT}.items():

@@ -56,7 +56,7 @@ def evaluate(
     bundle: Ensemble,
     others: Mapping[str, Ensemble],
     entries: Sequence[Entry],
-    known: Sequence[Entry],
+    index_entries: Sequence[Entry],
     judge: Judge | None = None,
     risk: float = 0.1,
 ) -> Evaluation:
@@ -68,7 +68,7 @@ def evaluate(
         bundle: the evaluated one.
         others: to compare with, by name.
         entries: the pictures.
-        known: all entries of the dataset index, to find out whether judge and bundles were trained on the same pictures.
+        index_entries: all entries of the dataset index, to find out whether judge and bundles were trained on the same pictures.
         judge: scores colorized pictures; None for no semantic scores.
         risk: the share of misrouted pictures for which a threshold is searched.
 
@@ -90,7 +90,7 @@ def evaluate(
             names += [entry.name for entry, _ in chunk]
             results += pool.map(lambda item: evaluate_image(context, item[0], decode_rgb(item[1])), chunk)
     table = ScoreTable.from_results(results)
-    report = build_report(context, results, table, entries, known, judge, risk)
+    report = build_report(context, results, table, entries, index_entries, judge, risk)
     return Evaluation(report, names, table)
 
 

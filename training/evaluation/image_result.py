@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from models.imaging import Picture
 from models.lab import srgb_to_lab
 from models.router import Route
 from training.data.dataset_index import Entry
+from training.data.packs import rgb_tensor
 from training.evaluation import method
 from training.evaluation.context import EvaluationContext, has_features
 from training.evaluation.method import Method
@@ -85,7 +85,7 @@ def merge_rgb(picture: Picture, ab: Tensor) -> np.ndarray:
 
 def color_counts(rgb: np.ndarray) -> np.ndarray:
     """The number of pixels of RGB bytes `(h,w,3)` in each cell of the ab plane."""
-    lab = srgb_to_lab(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255)
+    lab = srgb_to_lab(rgb_tensor(np.array(rgb)))
     counts: np.ndarray = cell_counts(lab[0, 1:].numpy()).astype(np.uint32)
     return counts
 
@@ -95,8 +95,8 @@ def _baselines(context: EvaluationContext, entry: Entry, picture: Picture, truth
         method.GRAY: np.repeat(picture.luma[..., None], 3, axis=2),
         method.CONSTANT: merge_rgb(picture, context.mean_ab),
     }
-    if (lent := context.lent_ab.get(entry.sha256)) is not None:
-        outputs[method.RANDOM] = merge_rgb(picture, lent.float())
+    if (random_ab := context.random_ab.get(entry.sha256)) is not None:
+        outputs[method.RANDOM] = merge_rgb(picture, random_ab.float())
     return {Method(name=name): (output, scores(output, truth)) for name, output in outputs.items()}
 
 

@@ -27,7 +27,7 @@ from training.data.datasets import select
 from training.evaluation.method import GENERAL, GRAY, ROUTED, TRUTH, Method
 from training.evaluation.results import ClassScores, JudgeScores, TrainingOverlap
 from training.metrics.bootstrap import Bootstrap
-from training.metrics.frechet import FeatureExtractor, in_inference_mode, rgb_tensor
+from training.metrics.frechet import FeatureExtractor, in_inference_mode, resized_rgb
 from training.runs.trained import load_classifier
 
 IMAGENET_SIDE = 224
@@ -110,24 +110,24 @@ def competes(method: Method) -> bool:
 
 
 def training_overlap(
-    judge: Judge, bundles: Mapping[str, Ensemble], entries: Sequence[Entry], known: Sequence[Entry]
+    judge: Judge, bundles: Mapping[str, Ensemble], entries: Sequence[Entry], index_entries: Sequence[Entry]
 ) -> tuple[int | None, list[TrainingOverlap]]:
-    """How many of `entries` the judge was trained on, and what each bundle shares with it, as far as digests tell.
+    """The number of `entries` that the judge was trained on, and of training pictures that each bundle shares with it.
 
-    `known` are all entries of the dataset index. None means unknown.
+    Both follow from the stored digests of the training data; None if they are of other data.
     """
-    sets = {entry.set for entry in known}
-    own = trained_on(judge.data, known) if sets & set(judge.sets) else ()  # sets that are not in this index share nothing
+    sets = {entry.set for entry in index_entries}
+    judge_sets = trained_on(judge.data, index_entries) if sets & set(judge.sets) else ()
     if not judge.sets:
-        own = None
-    learned = {entry.sha256 for entry in known if own and entry.split == "train" and entry.set in own}
+        judge_sets = None
+    judge_pictures = {entry.sha256 for entry in index_entries if judge_sets and entry.split == "train" and entry.set in judge_sets}
     overlaps = []
     for name, ensemble in bundles.items():
-        by_expert = [trained_on(data, known) for data in {card.data for card in ensemble.bundle.manifest.experts.values()}]
+        by_expert = [trained_on(data, index_entries) for data in {card.data for card in ensemble.bundle.manifest.experts.values()}]
         all_sets = None if None in by_expert else sorted({set_ for sets in by_expert for set_ in sets or ()})
-        shared = None if own is None or all_sets is None else shared_pictures(known, own, all_sets)
+        shared = None if judge_sets is None or all_sets is None else shared_pictures(index_entries, judge_sets, all_sets)
         overlaps.append(TrainingOverlap(bundle=name, trained_on=all_sets, shared_with_judge=shared))
-    return None if own is None else sum(entry.sha256 in learned for entry in entries), overlaps
+    return None if judge_sets is None else sum(entry.sha256 in judge_pictures for entry in entries), overlaps
 
 
 def trained_on(data: str, entries: Sequence[Entry]) -> tuple[str, ...] | None:
@@ -154,7 +154,7 @@ def _run_judge(folder: Path, device: torch.device) -> Judge:
         return classifier.logits(L, ab).softmax(dim=1)
 
     def extract(pictures: np.ndarray) -> np.ndarray:
-        lab = srgb_to_lab(rgb_tensor(pictures, classifier.size).to(device))
+        lab = srgb_to_lab(resized_rgb(pictures, classifier.size).to(device))
         probabilities: np.ndarray = predict(lab[:, :1], lab[:, 1:]).cpu().numpy()
         return probabilities
 
@@ -177,7 +177,7 @@ def _imagenet_judge(name: str, file: Path, device: torch.device) -> Judge:
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def extract(pictures: np.ndarray) -> np.ndarray:
-        logits: Tensor = network((rgb_tensor(pictures, IMAGENET_SIDE).to(device) - mean) / std)
+        logits: Tensor = network((resized_rgb(pictures, IMAGENET_SIDE).to(device) - mean) / std)
         probabilities: np.ndarray = (logits.softmax(dim=1)[:, None] * members).amax(dim=2).cpu().numpy()
         return probabilities
 

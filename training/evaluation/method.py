@@ -20,11 +20,11 @@ TITLES = {
 
 
 class Method(BaseModel):
-    """A way to colorize a picture: its name, and the name of its bundle if that is not the evaluated one.
+    """A method of colorizing a picture: its name, and the name of its bundle if that is not the evaluated one.
 
     Of a bundle: *general* (the expert of the fallback alone), *routed*, *soft*, *oracle* (the expert of the true category),
     *forced* (that of the most probable category, without a threshold), *worst* and *best* (the experts with the largest and the
-    smallest ΔE00, which bound what a router could do). Baselines: *gray*, *constant* (the mean ab of all pictures), *random* (the
+    smallest ΔE00, which bound every router). Baselines: *gray*, *constant* (the mean ab of all pictures), *random* (the
     ab of another picture).
     """
 
@@ -38,6 +38,6 @@ class Method(BaseModel):
 
     @property
     def title(self) -> str:
-        """The name for people."""
+        """The name that the report shows."""
         title = TITLES.get(self.name, self.name)
         return f"{self.bundle}: {title}" if self.bundle else title

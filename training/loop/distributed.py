@@ -84,9 +84,9 @@ def init_distributed(device: str = "cpu") -> ProcessGroup:
     single = single_process(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return single
-    place = single.device
-    if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    return ProcessGroup(place, distributed.get_rank(), distributed.get_world_size())
+    own_device = single.device
+    if own_device.type == "cuda":
+        own_device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(own_device)
+    distributed.init_process_group("nccl" if own_device.type == "cuda" else "gloo")
+    return ProcessGroup(own_device, distributed.get_rank(), distributed.get_world_size())

@@ -16,7 +16,7 @@ from training.loop.task import TrainingTask
 def fit(
     task: TrainingTask, schedule: Schedule, seed: int, folder: Path, origin: dict[str, Any], group: ProcessGroup
 ) -> dict[str, Any]:
-    """Train a task to its last step, and return its best validation scores.
+    """Train a task to its last step, and return the validation scores of the checkpoint that is kept.
 
     `folder` gets `last.safetensors` (to resume from), `best.safetensors` (the highest validation `score`, or the last one if the
     schedule says so), `metrics.jsonl` (with the mean losses since the row before), TensorBoard events, a sample grid for every

@@ -78,16 +78,12 @@ class RunRecorder:
         self._progress.start()
         self._bar = self._progress.add_task(escape(self.folder.name), total=self.schedule.end, completed=step, rate="")
 
-    def stop(self) -> None:
-        """Close the progress bar and the event file."""
-        self._progress.stop()
-        self._tensorboard.__exit__(None, None, None)
-
     def __enter__(self) -> "RunRecorder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
+        self._progress.stop()
+        self._tensorboard.close()
 
     def step(self, step: int, losses: dict[str, float]) -> None:
         """Record the losses of the step before `step`, and a snapshot if one is due.

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 
@@ -30,9 +29,7 @@ class TensorBoardWriter:
                     self._writer.add_scalar(name, value, row["step"])
             self._writer.flush()
 
-    def __enter__(self) -> "TensorBoardWriter":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.lab import rgb_to_luma
+from training.data.packs import rgb_tensor
 
 MAX_PSNR = 60.0  # dB; pictures that are gray in truth would otherwise have an infinite PSNR
 AUC_LIMIT = 150  # CIELAB units of ab error up to which the curve is integrated
@@ -109,7 +110,7 @@ def scores(picture: np.ndarray, truth: Truth) -> dict[str, float]:
     predicted = lab(picture)
     error = np.linalg.norm(predicted[..., 1:] - truth.lab[..., 1:], axis=2)
     contrasts = {"edge_near": truth.contrast(predicted, EDGE_NEAR), "edge_far": truth.contrast(predicted, EDGE_FAR)}
-    pair = [torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255 for pixels in (picture, truth.rgb)]
+    pair = [rgb_tensor(np.array(pixels)) for pixels in (picture, truth.rgb)]
     return {
         "psnr": float(psnr(*pair)),
         **_ssim(picture, truth.rgb),

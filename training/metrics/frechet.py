@@ -34,7 +34,7 @@ def trunk_features(trunk: VggTrunk) -> FeatureExtractor:
     device = next(trunk.parameters()).device
 
     def extract(pictures: np.ndarray) -> np.ndarray:
-        planes = rgb_tensor(pictures, SIDE).to(device).flatten(0, 1)[:, None] * 100
+        planes = resized_rgb(pictures, SIDE).to(device).flatten(0, 1)[:, None] * 100
         taps = trunk(planes)[32].float().mean(dim=(2, 3))
         features: np.ndarray = taps.reshape(len(pictures), -1).cpu().numpy()
         return features
@@ -42,7 +42,7 @@ def trunk_features(trunk: VggTrunk) -> FeatureExtractor:
     return in_inference_mode(extract)
 
 
-def rgb_tensor(pictures: np.ndarray, side: int) -> Tensor:
+def resized_rgb(pictures: np.ndarray, side: int) -> Tensor:
     """RGB `(n,3,side,side)` in [0, 1] of bytes `(n,h,w,3)`."""
     rgb = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     return F.interpolate(rgb, (side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from models.torchvision_compat import AlexNet_Weights  # before the packages, which need it to be imported
-from training.metrics.frechet import FeatureExtractor, in_inference_mode, rgb_tensor
+from training.metrics.frechet import FeatureExtractor, in_inference_mode, resized_rgb
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 LPIPS_SIDE, INCEPTION_SIDE = 160, 299
 
 
 def lpips() -> tuple[str, FeatureExtractor] | None:
-    """Its full name, and a function that compares each picture with the last one, the truth; None if it is not installed."""
+    """The full name of LPIPS, and a function from RGB bytes `(n,h,w,3)` to distances `(n,1)` from the last picture, the truth.
+
+    None if the package or its weights are not installed.
+    """
     weights = AlexNet_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
     if not _is_installed("torchmetrics", weights):
         return None
@@ -28,7 +31,7 @@ def lpips() -> tuple[str, FeatureExtractor] | None:
     metric, lock = LearnedPerceptualImagePatchSimilarity("alex", normalize=True), Lock()
 
     def compare(pictures: np.ndarray) -> np.ndarray:
-        rgb = rgb_tensor(pictures, LPIPS_SIDE)
+        rgb = resized_rgb(pictures, LPIPS_SIDE)
         with lock:  # the metric accumulates state during a call
             return np.array([[float(metric(picture[None], rgb[-1:]))] for picture in rgb])
 
@@ -36,7 +39,7 @@ def lpips() -> tuple[str, FeatureExtractor] | None:
 
 
 def inception() -> tuple[str, FeatureExtractor] | None:
-    """The name of FID's features, and their extractor `(n,2048)`; None if it is not installed."""
+    """The name of FID's features, and a function from RGB bytes `(n,h,w,3)` to `(n,2048)`; None if it is not installed."""
     if not _is_installed("torch-fidelity", INCEPTION):
         return None
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -44,7 +47,7 @@ def inception() -> tuple[str, FeatureExtractor] | None:
     network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(_folder() / INCEPTION)).eval()
 
     def extract(pictures: np.ndarray) -> np.ndarray:
-        rgb = (rgb_tensor(pictures, INCEPTION_SIDE) * 255).round().byte()
+        rgb = (resized_rgb(pictures, INCEPTION_SIDE) * 255).round().byte()
         return np.asarray(network(rgb)[0].numpy())
 
     name = f"FID (Inception of 2015 of torch-fidelity {version('torch-fidelity')}, {INCEPTION_SIDE} px by our own resizing)"

@@ -24,7 +24,7 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
     Raises:
         RecipeError: the recipe has neither a base nor a router that needs none.
         DataError: the dataset index has other categories than the base.
-        CheckpointError: a run is missing, of another kind, or was trained on another base.
+        CheckpointError: a run is missing, of another task, or was trained on another base.
         BundleError: the parts do not fit together, or `folder` contains something else.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
@@ -33,8 +33,8 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
         raise RecipeError(
             "the recipe has no base, whose head would be the router: set `base` to a joint run, or the router imagenet."
         )
-    datasets, place = Datasets(recipe.data, index), single_process(device).device
-    base = load_base(runs, recipe.base, datasets.categories, place) if recipe.base else None
+    datasets, torch_device = Datasets(recipe.data, index), single_process(device).device
+    base = load_base(runs, recipe.base, datasets.categories, torch_device) if recipe.base else None
     cards = CardBuilder(recipe.license, base, recipe.working_size)
     categories = [name for name in datasets.categories if name != GENERAL or base is not None or recipe.general]
     if isinstance(recipe.router, ImageNetRouter):
@@ -43,7 +43,7 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
     else:
         assert base is not None
         router = head_router(base, datasets.val, recipe.router.risk, cards, console)
-    experts, expert_of = ExpertSelector(recipe, datasets, runs, base, cards, place, console).select(categories)
+    experts, expert_of = ExpertSelector(recipe, datasets, runs, base, cards, torch_device, console).select(categories)
     cards.drop_unused(router, experts)
     manifest = Manifest(
         name=recipe.name, description=recipe.description, license=recipe.license, sources=recipe.sources,

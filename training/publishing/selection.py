@@ -1,8 +1,8 @@
 """Selects the expert and the readout of a category by their scores.
 
-Error and colorfulness compete, and colorfulness costs little error in one category (a beach) and much in another (a dress). So it
-has one price everywhere: any other division that is as colorful has a larger error. And a category keeps a part of its gain over
-the general expert, because routing is there to reduce errors and not only to be vivid.
+Colorfulness increases the error: little in some categories (beach), much in others (dress). A unit of colorfulness is therefore
+worth the same ΔE94 in every category, which gives the lowest total error for a given total colorfulness. In addition, each category
+keeps a share of its gain over the general expert (`KEPT_GAIN`), because routing should reduce the error.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def differences(title: str, estimates: Mapping[str, Estimate], better: str = "lower is better") -> bytes:
+def differences(title: str, estimates: Mapping[str, Estimate]) -> bytes:
     """Differences with their intervals in rows; those whose interval contains 0 are gray."""
     figure = new_figure(7.5, 1.3 + 0.27 * len(estimates))
     axes = figure.add_subplot()
@@ -26,7 +26,7 @@ def differences(title: str, estimates: Mapping[str, Estimate], better: str = "lo
     axes.set_yticks(range(len(estimates)), list(estimates))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set(title=f"{title} ({better}; gray: no difference)")
+    axes.set(title=f"{title} (lower is better; gray: no difference)")
     return figure_bytes(figure)
 
 

@@ -12,11 +12,12 @@ from models.imaging import Picture
 from models.options import RouteOptions
 from training.data.dataset_index import DataError
 from training.data.packs import decode_rgb
+from training.data.prepare import SUFFIXES
 from training.evaluation.image_result import merge_rgb
 from training.evaluation.results import Sample
 
 HEIGHT = 200  # pixels
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+
 REASONS = {"confident": "confident", "below_threshold": "below the threshold, so the fallback", "unmapped": "of no category"}
 
 
@@ -41,7 +42,7 @@ def folder_samples(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"{folder} has no pictures to show: give a folder with {', '.join(SUFFIXES)} files.")
+        raise DataError(f"{folder} has no pictures to show: give a folder with {', '.join(sorted(SUFFIXES))} files.")
     for path in paths:
         yield path.stem, decode_rgb(path.read_bytes())
 

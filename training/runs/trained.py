@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -90,15 +90,17 @@ def load_colorizer(folder: Path, device: torch.device, base: VggTrunk | None = N
     return TrainedColorizer(network, meta["family"], meta["arguments"], own, size, name, meta)
 
 
-def load_classifier(folder: Path, device: torch.device, reads: str) -> TrainedClassifier:
-    """The classifier of a finished run that reads *gray* or *color*.
+def load_classifier(folder: Path, device: torch.device, input_kind: Literal["gray", "color"]) -> TrainedClassifier:
+    """The classifier of a finished run whose input is *gray* or *color*.
 
     Raises:
-        CheckpointError: there is no such run, or its classifier reads other pictures.
+        CheckpointError: there is no such run, or its classifier has another input.
     """
     tensors, meta = load_state(folder / BEST)
-    if meta.get("classifier", {}).get("input") != reads:
-        raise CheckpointError(f"{folder} is not a classifier of {reads} pictures: give a run of the task classification that is.")
+    if meta.get("classifier", {}).get("input") != input_kind:
+        raise CheckpointError(
+            f"{folder} is not a classifier of {input_kind} pictures: give a run of the task classification that is."
+        )
     categories = tuple(meta["categories"])
     options = ClassificationOptions(kind="classification", **meta["classifier"])
     network = build_classifier(options, len(categories), pretrained=False)

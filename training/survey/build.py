@@ -1,4 +1,4 @@
-"""Builds a blind survey: colorized pictures with meaningless names, and a key that tells which bundle made which (paper 004).
+"""Builds a blind survey: colorized pictures with meaningless names, and a key that records which bundle made which (paper 004).
 
 The key stays with the organizer; the folder goes to the server. A picture of a question is drawn from the evaluated pictures of its
 category, without repetition.
@@ -28,7 +28,7 @@ CARD = "survey.json"
 TRUTH = "truth"
 LONG_SIDE = 512  # pixels, at most
 MAX_BUNDLES = 8  # side by side
-JPEG = {"quality": 95, "subsampling": 0}  # the same for all, so that a file does not tell its origin
+JPEG = {"quality": 95, "subsampling": 0}  # the same for all, so that a file does not reveal its origin
 
 
 class KeyEntry(BaseModel):
@@ -43,7 +43,7 @@ class KeyEntry(BaseModel):
 
 
 class SurveyKey(BaseModel):
-    """The key of a survey: `bundles` maps names to labels, `colorized_alike` lists pictures that could not be asked."""
+    """The key of a survey: `bundles` maps names to labels, `colorized_alike` lists skipped pictures."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -97,7 +97,7 @@ def build(
 ) -> SurveyKey:
     """Write a survey to the folder `out`, and its key to the file `key`.
 
-    All bundles colorize all pictures, each as it routes by itself. A question *natural* shows the results side by side; a question
+    All bundles colorize all pictures, each with its own router. A question *natural* shows the results side by side; a question
     *real* is about another photograph, and shows each person one of the results or the photograph itself. A picture that two
     bundles colorize in the same way is skipped, and the next one is drawn.
 
@@ -107,7 +107,7 @@ def build(
         natural: number of questions of this kind for every category.
         real: number of questions of this kind for every category.
         seed: of the order in which pictures are drawn.
-        title: what people read on top.
+        title: the heading of the page.
         out: a new folder, or that of a survey, which is replaced.
         key: the file of the key.
 
@@ -130,7 +130,7 @@ def build(
                 if index is None:
                     raise DataError(
                         f"{category!r} has only {len(own)} pictures, too few for {natural} and {real} questions "
-                        f"({len(draft.alike)} were colorized alike): ask fewer, or add pictures."
+                        f"({len(draft.alike)} were colorized alike): request fewer questions, or add pictures."
                     )
                 views = _views(own[index], bundles)
                 if kind == "natural":
@@ -153,7 +153,7 @@ def build(
 def _check(bundles: Mapping[str, Ensemble], natural: int, real: int, out: Path, key: Path) -> None:
     if not 2 <= len(bundles) <= MAX_BUNDLES and natural:
         raise DataError(
-            f"{len(bundles)} bundles cannot be compared: give 2 to {MAX_BUNDLES}, or ask only what is real (--natural 0)."
+            f"{len(bundles)} bundles cannot be compared: give 2 to {MAX_BUNDLES}, or only ask what is real (--natural 0)."
         )
     if TRUTH in bundles:
         raise DataError(f"a bundle cannot be named {TRUTH!r} in a survey, because that is the photograph itself.")

@@ -1,14 +1,7 @@
 """The result of a survey."""
 
-from pydantic import BaseModel, ConfigDict
-
+from training.evaluation.results import Result
 from training.metrics.bootstrap import Estimate
-
-
-class Result(BaseModel):
-    """Base of all results: immutable, without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CandidateVotes(Result):
@@ -68,10 +61,10 @@ class Tally(Result):
     Args:
         survey: its id.
         bundles: their labels, by name.
-        people: who voted at least once; `finished` of them answered everything.
-        finished: see above.
-        questions: of the survey; `not_voted_on` of them have no vote.
-        not_voted_on: see above.
+        people: number of participants who voted at least once.
+        finished: number of participants who answered all questions.
+        questions: of the survey.
+        not_voted_on: questions without a vote.
         colorized_alike: pictures that were skipped because two bundles colorize them in the same way.
         votes: that are counted.
         minutes: median time from the first to the last answer of those who answered everything; None if nobody did.

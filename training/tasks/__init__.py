@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from training.config.section import RecipeError
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.base import Task, TaskContext
 from training.tasks.bins import BinsTask
@@ -30,4 +31,8 @@ def build_task(context: TaskContext) -> Task[Any]:
     Raises:
         RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
     """
-    return TASKS[context.recipe.task.kind](context.recipe.task, context)
+    recipe = context.recipe
+    task = TASKS[recipe.task.kind]
+    if recipe.per_category and not task.is_per_category:
+        raise RecipeError(f"the task {recipe.task.kind} trains one network for all categories: set per_category = false.")
+    return task(recipe.task, context)

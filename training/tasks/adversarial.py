@@ -18,7 +18,7 @@ from training.networks.discriminator import PatchDiscriminator, initialize_weigh
 from training.tasks.adversarial_loss import AdversarialLoss
 from training.tasks.base import SingleNetworkTask, TaskContext, build_network
 
-DISCRIMINATOR_WON = 0.02  # a discriminator loss below it has no useful gradient for the generator
+MIN_DISCRIMINATOR_LOSS = 0.02  # below it the generator gets no useful gradient
 PROBE = 256  # validation pictures on which the spread is measured
 COLLAPSED = 0.15  # spread of the mean ab between pictures over that of the truth, below which all pictures get one color
 
@@ -65,10 +65,10 @@ class AdversarialTask(SingleNetworkTask[AdversarialOptions]):
 
     def warnings(self, row: dict[str, Any]) -> list[str]:
         messages = []
-        if row.get("discriminator_loss", 1.0) < DISCRIMINATOR_WON:
+        if row.get("discriminator_loss", 1.0) < MIN_DISCRIMINATOR_LOSS:
             messages.append(
-                f"the discriminator has won (its loss is {row['discriminator_loss']:.4f}), and the generator learns little: "
-                "lower the learning rate, or raise task.l1_weight"
+                f"the discriminator is too strong (its loss is {row['discriminator_loss']:.4f}), so that the generator gets almost "
+                "no gradient: lower the learning rate, or raise task.l1_weight"
             )
         if row.get("spread", 1.0) < COLLAPSED:
             messages.append(

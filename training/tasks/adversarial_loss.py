@@ -24,7 +24,10 @@ class AdversarialLoss:
         self.train_state = TrainState(discriminator, schedule, group, averaged=False)
 
     def update(self, L: Tensor, predicted: Tensor, truth: Tensor, lr_factor: float) -> tuple[Tensor, Tensor]:
-        """Train the discriminator on predicted and true ab; returns the losses of generator and discriminator (which is halved)."""
+        """Train the discriminator on lightness `(n,1,h,w)` in [0, 100], and predicted and true ab `(n,2,h,w)`, about -1 to 1.
+
+        Returns the loss of the generator, and that of the discriminator (halved, without gradients).
+        """
         self.discriminator.train()
         with self.train_state.autocast:
             true_logits = self.discriminator(L, truth).float()

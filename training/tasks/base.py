@@ -69,7 +69,7 @@ class Task(TrainingTask, Generic[OptionsT]):
         CheckpointError: an earlier run or pretrained weights cannot be loaded.
     """
 
-    is_per_category: ClassVar[bool] = True  # whether it can train on a single category
+    is_per_category: ClassVar[bool] = True  # whether it can train one network per category
 
     def __init__(self, options: OptionsT, context: TaskContext) -> None:
         self.options, self.context = options, context

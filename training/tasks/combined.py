@@ -1,7 +1,7 @@
 """Colorization and classification by one network: squared error plus cross-entropy / 200; paper 000, sections 3.1 and 3.3.
 
 The cross-entropy reaches the classification branch, the global features below it and the low-level features, but neither the
-mid-level features nor the color decoder. A test follows the gradients.
+mid-level features nor the color decoder. A test checks the gradients.
 """
 
 from typing import Any, ClassVar, cast
@@ -57,7 +57,7 @@ class CombinedTask(SingleNetworkTask[CombinedOptions]):
         class_loss = F.cross_entropy(logits.float(), batch.labels)
         self.train_state.update(color_loss + self.options.classification_weight * class_loss, lr_factor)
         accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
-        return {"loss": float(color_loss.detach()), "class_loss": float(class_loss.detach()), "accuracy": float(accuracy)}
+        return {"color_loss": float(color_loss.detach()), "class_loss": float(class_loss.detach()), "accuracy": float(accuracy)}
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class CombinedTask(SingleNetworkTask[CombinedOptions]):
             truth = encoded_truth(network.expert, predicted, batch.L, batch.ab)
             losses.append(float(F.mse_loss(predicted.float(), truth)) * len(truth))
             metrics.update(logits, batch.labels)
-        return {**super().validate(), "val_loss": sum(losses) / len(self.validation_pack()), **metrics.compute()}
+        return {**super().validate(), "val_color_loss": sum(losses) / len(self.validation_pack()), **metrics.compute()}
 
     def colorizer(self) -> Colorizer:
         return self._network().expert

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli_runner import invoke
 from tests.photo_server import UNUSABLE, PhotoServer
-from training.collect.collection import ALIKE, collect, look_of
+from training.collect.collection import MAX_HASH_DISTANCE, collect, difference_hash
 from training.collect.http_client import RateLimitedClient
 from training.collect.sources import openverse
 from training.data.dataset_index import DataError
@@ -118,6 +118,6 @@ def test_lists_of_urls_are_sampled_at_random_and_dead_urls_replaced(server: Phot
 
 
 def test_hashes_of_the_same_picture_in_two_sizes_are_similar_and_those_of_others_are_not(server: PhotoServer) -> None:
-    looks = {name: look_of(server.files[f"/photo/{name}.jpg"]) for name in ("larger", *map(str, range(10)))}
-    assert (looks["larger"] ^ looks["0"]).bit_count() <= ALIKE
-    assert min((looks["0"] ^ looks[str(index)]).bit_count() for index in range(1, 10)) > 2 * ALIKE
+    hashes = {name: difference_hash(server.files[f"/photo/{name}.jpg"]) for name in ("larger", *map(str, range(10)))}
+    assert (hashes["larger"] ^ hashes["0"]).bit_count() <= MAX_HASH_DISTANCE
+    assert min((hashes["0"] ^ hashes[str(index)]).bit_count() for index in range(1, 10)) > 2 * MAX_HASH_DISTANCE
