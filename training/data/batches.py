@@ -18,7 +18,10 @@ from training.data.packs import L_SCALE, Pack
 
 @dataclass(frozen=True)
 class Batch:
-    """L `(n,1,s,s)` in [0, 100], ab `(n,2,s,s)` in CIELAB units, labels `(n,)` into the categories of the pack; `tiny` marks Tiny ImageNet."""
+    """L `(n,1,s,s)` in [0, 100], ab `(n,2,s,s)` in CIELAB units, labels `(n,)` into the categories of the pack.
+
+    `tiny` marks a batch of Tiny ImageNet.
+    """
 
     L: Tensor
     ab: Tensor

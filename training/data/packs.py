@@ -14,6 +14,7 @@ import torch
 from numpy.lib.format import open_memmap
 from PIL import Image, ImageOps
 from rich.progress import track
+from torch import Tensor
 
 from models.lab import luma_to_lightness, rgb_to_luma, srgb_to_lab
 from training.data.dataset_index import DataError, Entry, digest, read_pictures
