@@ -46,7 +46,7 @@ bench: $(VENV)/dev.done
 	$(BIN)/python bench/load.py --url http://127.0.0.1:$(PORT) $(LOAD)
 
 stress: $(VENV)/dev.done
-	STRESS=500 $(BIN)/pytest tests/app/test_any_upload.py tests/app/test_openapi.py tests/app/test_pressure.py tests/app/test_jobs.py tests/app/test_recovery.py
+	STRESS=500 $(BIN)/pytest tests/app/test_any_upload.py tests/app/test_openapi.py tests/app/test_pressure.py tests/app/test_memory.py tests/app/test_slow_clients.py tests/app/test_jobs.py tests/app/test_job_failures.py tests/app/test_recovery.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -1,4 +1,4 @@
-"""What deploys the service: the image's parts outside an image, the manifests against their schemas, the dashboard's metrics."""
+"""Deployment: parts of the container image without a container, manifests against their schemas, metrics of the dashboard."""
 
 import json
 import os
@@ -31,12 +31,12 @@ def instruction(name: str) -> list[str]:
     return re.findall(rf"^{name}\s+(.*)$", DOCKERFILE, re.MULTILINE)
 
 
-def test_the_dockerfile_is_without_findings() -> None:
+def test_dockerfile_has_no_lint_findings() -> None:
     done = subprocess.run([Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_image_has_its_targets_and_ends_in_the_small_one() -> None:
+def test_image_has_cpu_and_gpu_targets_and_defaults_to_cpu() -> None:
     assert instruction("FROM")[-1] == "runtime AS cpu"
     assert "runtime AS gpu" in instruction("FROM")
     runtime = DOCKERFILE[DOCKERFILE.index("AS runtime") :]
@@ -45,7 +45,7 @@ def test_the_image_has_its_targets_and_ends_in_the_small_one() -> None:
     assert [user for user in instruction("USER") if user.isdecimal() and user != "0"] == ["10001"]
 
 
-def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
+def test_build_context_contains_only_copied_files() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[0] == "*"
     for copied in " ".join(instruction("COPY")).split():
@@ -53,7 +53,7 @@ def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
             assert f"!{copied}" in lines, copied
 
 
-def test_the_settings_of_image_compose_and_manifests_are_ours() -> None:
+def test_image_compose_and_manifests_use_existing_settings() -> None:
     known = {f"CHROMAROUTE_{name.upper()}" for name in Settings.model_fields}
     text = DOCKERFILE + json.dumps(COMPOSE) + json.dumps(MANIFESTS) + (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
     used = set(re.findall(r"CHROMAROUTE_[A-Z_]+", text))
@@ -61,7 +61,9 @@ def test_the_settings_of_image_compose_and_manifests_are_ours() -> None:
     assert used <= known
 
 
-def test_the_health_check_tells_a_ready_server_from_none(tmp_path: Path) -> None:
+@pytest.mark.server
+@pytest.mark.slow
+def test_health_check_detects_a_ready_server(tmp_path: Path) -> None:
     command = json.loads(re.search(r"HEALTHCHECK .*? CMD (\[.*\])", DOCKERFILE).group(1))  # type: ignore[union-attr]
     assert "curl" not in command[0]
     port = free_port()
@@ -71,7 +73,9 @@ def test_the_health_check_tells_a_ready_server_from_none(tmp_path: Path) -> None
         assert subprocess.run(check).returncode == 0
 
 
-def test_the_entry_point_refuses_a_network_without_keys_and_serves_with_a_decision(tmp_path: Path) -> None:
+@pytest.mark.server
+@pytest.mark.slow
+def test_entry_point_requires_keys_or_explicit_anonymous_access(tmp_path: Path) -> None:
     assert json.loads(instruction("ENTRYPOINT")[0]) == ["chromaroute"]
     host = json.loads(instruction("CMD")[-1])
     assert host == ["serve", "--host", "0.0.0.0", "--port", "8000"]
@@ -84,7 +88,9 @@ def test_the_entry_point_refuses_a_network_without_keys_and_serves_with_a_decisi
         assert (tmp_path / "data" / "jobs").is_dir()
 
 
-def test_nothing_but_data_and_temporary_files_is_written(tmp_path: Path) -> None:
+@pytest.mark.server
+@pytest.mark.slow
+def test_server_writes_only_to_data_and_temporary_folders(tmp_path: Path) -> None:
     variables = dict(shlex.split(part)[0].split("=", 1) for part in " ".join(instruction("ENV")).split() if "=" in part)
     assert variables["CHROMAROUTE_DATA_DIR"] == "/data"
     assert variables["PYTHONDONTWRITEBYTECODE"] == "1"
@@ -95,7 +101,7 @@ def test_nothing_but_data_and_temporary_files_is_written(tmp_path: Path) -> None
     assert [path.name for path in work.iterdir()] == ["log"]
 
 
-def test_compose_starts_the_api_with_what_watches_it_and_postgresql_behind_a_profile() -> None:
+def test_compose_has_api_monitoring_and_optional_postgresql() -> None:
     services = COMPOSE["services"]
     assert set(services) == {"api", "prometheus", "grafana", "postgres"}
     assert services["postgres"]["profiles"] == ["postgres"]
@@ -112,11 +118,11 @@ def test_compose_starts_the_api_with_what_watches_it_and_postgresql_behind_a_pro
 def test_manifests_follow_the_schemas_of_kubernetes(manifest: dict[str, object]) -> None:
     version = kubernetes_validate.latest_version()
     kubernetes_validate.validate(manifest, version, strict=True)
-    with pytest.raises(kubernetes_validate.ValidationError):  # it would tell
+    with pytest.raises(kubernetes_validate.ValidationError):  # the schema is checked strictly
         kubernetes_validate.validate({**manifest, "specification": {}}, version, strict=True)
 
 
-def test_the_deployment_probes_limits_and_scales_by_what_there_is() -> None:
+def test_deployment_uses_existing_probes_and_metrics() -> None:
     found = {manifest["kind"]: manifest for manifest in MANIFESTS}
     container = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     assert container["readinessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/readyz"
@@ -129,7 +135,7 @@ def test_the_deployment_probes_limits_and_scales_by_what_there_is() -> None:
     assert {path.name for path in (ROOT / "deploy" / "kubernetes").glob("*.yaml")} == {*listed, "kustomization.yaml"}
 
 
-def test_the_dashboard_draws_metrics_that_exist() -> None:
+def test_dashboard_uses_existing_metrics() -> None:
     exported = set(re.findall(r"^# TYPE (\S+)", Metrics().text().decode(), re.MULTILINE))
     exported |= {f"{name}_{part}" for name in set(exported) for part in ("bucket", "sum", "count")}
     dashboard = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "chromaroute.json").read_text())

@@ -114,6 +114,7 @@ def test_models_use_no_web_framework_environment_or_threads() -> None:
         assert "os.environ" not in path.read_text(), path
 
 
+@pytest.mark.slow
 def test_serving_needs_none_of_the_training_extras() -> None:
     script = (
         "import sys, app.cli\n"

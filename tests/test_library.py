@@ -92,6 +92,7 @@ def test_type_checkers_see_the_types(tmp_path: Path) -> None:
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_example_of_the_documentation_runs(example: str, photographs: dict[str, Image.Image], tmp_path: Path) -> None:
     (tmp_path / "scan.jpg").write_bytes(jpeg(photographs["cat"]))

@@ -54,7 +54,7 @@ def colorize(
     existing = f"{skipped} exist already{' (--force replaces them)' if skipped else ''}"
     console.print(f"{done} colorized, {existing}, {len(failures)} failed")
     for path, message in failures.items():
-        console.print(f"{path}: {message}", style="red", markup=False, highlight=False)
+        console.print(f"{path}: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
 

@@ -204,6 +204,7 @@ print(most)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
     used = {}
     for count in (1_000, 200_000):  # 47 MiB of pictures, and 9.2 GiB, in sparse files

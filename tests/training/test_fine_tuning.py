@@ -13,6 +13,8 @@ from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST, read_metrics
 from training.runs.train import train_recipe
 
+pytestmark = pytest.mark.slow
+
 
 def set_step(checkpoint: Path, source: Path) -> None:
     """Write the checkpoint `source` to `checkpoint` with another step, as if it came from another run."""

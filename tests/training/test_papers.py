@@ -27,6 +27,8 @@ from training.networks.trunks import frozen_trunk
 from training.runs.train import train_recipe
 from training.tasks import Task, TaskContext, build_task
 
+pytestmark = pytest.mark.slow
+
 SMALL = (*AT_64_PX, "data.groups={}")
 
 

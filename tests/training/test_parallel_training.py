@@ -18,6 +18,8 @@ from training.loop.distributed import single_process
 from training.loop.run_folder import METRICS, read_metrics
 from training.loop.run_lock import lock_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def index_without_flower_validation(manifest: Path, tmp_path: Path) -> Path:

@@ -24,6 +24,8 @@ from training.data.dataset_index import DataError
 from training.publishing.base import load_base
 from training.runs.train import train_recipe
 
+pytestmark = pytest.mark.slow
+
 SMALL = (*AT_64_PX, "data.groups={}")
 COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')
 CAT = ("per_category=true", 'categories=["cat"]')

@@ -23,6 +23,8 @@ from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST
 from training.networks.imagenet import imagenet_weights
 
+pytestmark = pytest.mark.slow
+
 
 def publish(manifest: Path, runs: Path, out: Path, *changes: str) -> None:
     options = ["--smoke", "--data", manifest, "--runs", runs, "--out", out]

@@ -25,6 +25,8 @@ from training.tasks.expert import ExpertTask
 from training.tasks.joint import JointTask
 from training.tasks.regression import RegressionTask
 
+pytestmark = pytest.mark.slow
+
 CAT = 'categories=["cat"]'
 COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')
 PIX2PIX = (

@@ -23,6 +23,8 @@ from training.runs.train import train_recipe
 from training.tasks.adversarial import AdversarialTask
 from training.tasks.regression import RegressionTask
 
+pytestmark = pytest.mark.slow
+
 PIX2PIX = (
     *TWELVE_STEPS, "per_category=false", "data.groups={}", "task.arguments={width=4, depth=5}", "task.discriminator_width=4",
     "schedule.snapshot_every=0",

@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.cli_runner import invoke, set_options
 from tests.small_runs import AT_32_PX, TWELVE_STEPS, train_arguments
 from training.loop.run_folder import METRICS, read_metrics
+
+pytestmark = pytest.mark.slow
 
 
 def test_plot_redraws_curves_confusion_and_progress_from_metrics_and_sample_grids(manifest: Path, tmp_path: Path) -> None:

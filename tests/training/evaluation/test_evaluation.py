@@ -20,6 +20,8 @@ from training.metrics.bootstrap import Estimate
 from training.metrics.color import ciede2000
 from training.report.render import render_markdown
 
+pytestmark = pytest.mark.slow
+
 ROUTED, VIVID = Method(name="routed"), Method(name="routed", bundle="vivid")
 
 

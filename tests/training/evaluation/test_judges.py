@@ -13,6 +13,8 @@ from models.torchvision_compat import AlexNet_Weights, get_model
 from training.evaluation.judge import load_judge
 from training.metrics import perceptual
 
+pytestmark = pytest.mark.slow
+
 
 def test_torchvision_judge_scores_a_class_by_its_most_probable_label(tmp_path: Path) -> None:
     network = get_model("squeezenet1_1", weights=None)

@@ -22,6 +22,8 @@ from training.data.dataset_index import DataError, read_index, write_index
 from training.report.formatting import table
 from training.report.render import read_report, render_html
 
+pytestmark = pytest.mark.slow
+
 
 def read_files(folder: Path) -> dict[str, bytes]:
     """The contents of all files in a folder, by path."""
