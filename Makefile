@@ -1,6 +1,7 @@
 # make serve   install, and serve on 127.0.0.1:8000 (PORT=8080 changes it)
 # make check   format, lint, types and the fast tests, in about a minute
 # make test    format, lint, types and all tests
+# make coverage   the same, with the lines that no test reaches
 # make docs    write the generated parts of the documentation
 # make bench   load a running server (PORT=8000) from several processes
 # make stress the tests that provoke failures, for longer: generated requests, crashes, bursts
@@ -17,7 +18,7 @@ ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve check test docs bench stress bundle
+.PHONY: serve check test coverage docs bench stress bundle
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
@@ -36,8 +37,11 @@ test: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) $(PARALLEL) -m "not timing" --cov
-	$(PYTEST) -m timing --cov --cov-append --cov-report=term
+	$(PYTEST) $(PARALLEL) -m "not timing" $(COVERAGE)
+	$(PYTEST) -m timing $(COVERAGE) $(and $(COVERAGE),--cov-append)
+
+coverage: COVERAGE = --cov
+coverage: test
 
 docs: $(VENV)/dev.done
 	PYTHONPATH=. $(BIN)/python docs/build.py

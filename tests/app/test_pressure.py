@@ -18,6 +18,8 @@ from app.settings import Settings
 from models.options import Options
 from tests.server_process import serving, wait_until
 
+pytestmark = pytest.mark.timing
+
 
 class BlockedPredict:
     """Blocks every prediction until `release` is set."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.server_process import serving, wait_until
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timing]
 
 
 def test_requests_of_disconnected_clients_are_dropped(cat: bytes, tmp_path: Path) -> None:
