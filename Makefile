@@ -36,7 +36,7 @@ check: $(VENV)/dev.done
 test: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	for platform in linux darwin win32; do $(BIN)/mypy --platform $$platform || exit 1; done
 	$(PYTEST) $(PARALLEL) -m "not timing" $(COVERAGE)
 	$(PYTEST) -m timing $(COVERAGE) $(and $(COVERAGE),--cov-append)
 

@@ -107,6 +107,15 @@ def test_only_torchvision_compat_imports_torchvision() -> None:
     assert users == ["torchvision_compat.py"]
 
 
+def test_modules_of_posix_are_not_imported_at_import_time() -> None:
+    for path in (path for package in PACKAGES for path in modules(package).values()):
+        tree = ast.parse(path.read_text())
+        tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert not names & {"fcntl", "grp", "pwd", "resource", "termios"}, path
+
+
 def test_models_use_no_web_framework_environment_or_threads() -> None:
     forbidden = {"fastapi", "starlette", "uvicorn", "threading", "concurrent", "asyncio", "pydantic_settings"}
     for path in modules("models").values():

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
 
 def test_readme_is_short_and_shows_every_way_of_calling() -> None:
     assert len(README.split()) <= MAXIMUM_WORDS
-    assert [command.split()[0] for command in COMMANDS] == ["make", "curl", "chromaroute", "chromaroute"]
+    assert [command.split()[0] for command in COMMANDS] == ["make", "docker", "curl", "chromaroute", "chromaroute"]
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= 5
 
