@@ -54,7 +54,7 @@ def test_example_of_the_api_runs(language: str, code: str, server: Server, folde
     path = folder / {"sh": "example.sh", "python": "example.py", "js": "example.mjs"}[language]
     path.write_text(code)
     command = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable, "-W", "error"], "js": [str(NODE)]}[language]
-    if language == "python":  # as people write it: what is left open there is closed at the end
+    if language == "python":  # the example leaves its file open, as people do
         command += ["-W", "ignore::ResourceWarning"]
     done = subprocess.run([*command, path], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

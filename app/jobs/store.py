@@ -107,7 +107,7 @@ class JobFolder:
         return (self.folder / "cancelled").exists()
 
     def status(self, hours: float) -> JobStatus:
-        """The progress of the job; its results are kept for so many hours after the last one."""
+        """The progress of the job; its results are kept for `hours` hours after the last one."""
         records = [path for path in (self.folder / "out").iterdir() if not path.name.startswith(".")]
         finished = {path.stem for path in records if path.suffix == ".done"}
         done, total = len(finished), len(self.card.names)

@@ -31,7 +31,7 @@ class Schedule(Section):
     """Steps, batches, sizes, optimizer and validation. `sizes` are pairs (until this share of the run, side in pixels)."""
 
     steps: int = Field(gt=0)
-    stop_at: int = Field(0, ge=0, description="end after so many of the steps, for another run to continue; 0 for all steps")
+    stop_at: int = Field(0, ge=0, description="step at which the run ends early, so that another run can continue; 0 for all steps")
     batch: int = Field(64, gt=0)
     sizes: tuple[tuple[Share, Side], ...] = Field(((1.0, 128),), min_length=1)
     optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
@@ -44,7 +44,7 @@ class Schedule(Section):
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the moving average of the weights; 0 for none")
     validate_every: int = Field(500, gt=0, description="steps")
     keep: Literal["best", "last"] = Field("best", description="keep the checkpoint of the best validation score, or the last one")
-    snapshot_every: int = Field(0, ge=0, description="keep the weights every so many steps; 0 for never")
+    snapshot_every: int = Field(0, ge=0, description="keep the weights of every n-th step; 0 for never")
     validation_size: Side = 128
     validation_pictures: int = Field(0, ge=0, description="most validation pictures, evenly spread; 0 for all")
     precision: Literal["float32", "bfloat16"] = "bfloat16"
