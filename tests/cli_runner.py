@@ -1,6 +1,7 @@
 """Runs `chromaroute-train`, in this process or in one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,7 +26,10 @@ def start(*arguments: object, launcher: tuple[str, ...] = ("-m", "training")) ->
     """Start a command in its own process, with output and errors in one pipe."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     command = [sys.executable, *launcher, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell inherit that it is ignored
+    )  # fmt: skip
 
 
 def set_options(changes: Iterable[str]) -> list[str]:

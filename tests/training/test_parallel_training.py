@@ -52,7 +52,10 @@ def test_interrupting_parallel_training_stops_its_processes_and_starts_no_more(m
         metrics = [tmp_path / "siswanto-cnn" / name / METRICS for name in ("cat", "flower")]
         wait_until(lambda: all(path.is_file() for path in metrics))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     sizes = [path.stat().st_size for path in metrics]
     with lock_run(tmp_path / "siswanto-cnn" / "cat", single_process()):  # raises if a process still trains it
         assert [path.stat().st_size for path in metrics] == sizes
