@@ -30,13 +30,13 @@ PARALLEL := --numprocesses logical --dist loadfile
 check: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --cache-dir .mypy_cache/linux --platform linux
 	$(PYTEST) --quiet $(PARALLEL) -m "not slow and not server and not browser and not timing"
 
 test: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	for platform in linux darwin win32; do $(BIN)/mypy --platform $$platform || exit 1; done
+	for platform in linux darwin win32; do $(BIN)/mypy --platform $$platform --cache-dir .mypy_cache/$$platform || exit 1; done
 	$(PYTEST) $(PARALLEL) -m "not timing" $(COVERAGE)
 	$(PYTEST) -m timing $(COVERAGE) $(and $(COVERAGE),--cov-append)
 
