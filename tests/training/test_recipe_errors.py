@@ -124,6 +124,7 @@ def check_argument_message(message: str, argument: str, network: type) -> None:
         ({"kind": "joint", "trunk": "oak"}, "task.joint.trunk: Input should be 'compact', 'vgg16' or 'vgg19'"),
         ({"kind": "regression", "family": "oak"}, "task.family is 'oak'.* give one of iizuka"),
         ({"kind": "adversarial", "arguments": {"depth": 3}}, "depth is 3: give 4 to 8"),
+        ({"kind": "bins", "arguments": {"bins": 100}}, "task.arguments.bins is 100: give 260"),
         ({"kind": "regression", "family": "vgg_decoder", "trunk": "oak"}, "there is no trunk 'oak': give one of compact"),
         ({"kind": "oak"}, "task: Input tag 'oak' .* expected tags: 'joint', 'expert'"),
         ({}, "task: Unable to extract tag .*: give one of joint, expert"),

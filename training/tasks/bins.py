@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from models.ab_bins import srgb_cells
 from models.colorizers.zhang import Zhang
 from training.config.section import RecipeError
 from training.config.task_options import BinOptions
@@ -28,6 +29,9 @@ class BinsTask(SingleNetworkTask[BinOptions]):
         self.train_pack, self.val_pack = context.packs()
         torch.manual_seed(self.recipe.seed)
         self.network = build_network("zhang", Zhang, **options.arguments)
+        if not self.network.bins.centers.any():  # only the weights of a checkpoint could define other bins
+            bins = len(self.network.bins)
+            raise RecipeError(f"task.arguments.bins is {bins}: give {len(srgb_cells())}, the number of ab cells in the sRGB gamut.")
         if context.earlier_checkpoint is not None:
             _load_encoder(self.network, context.earlier_checkpoint)
         self.recipe.schedule.check_sizes(self.network.stride)
