@@ -43,15 +43,15 @@ TOLERANCE = 0.02  # of probabilities in examples, which depend on the processor
 def main() -> None:
     """Write everything, or check it and exit with 1 if something is outdated."""
     check = "--check" in sys.argv[1:]
-    outdated = [str(path.relative_to(ROOT)) for path, text in generated_texts() if path.read_text() != text]
-    examples = record_examples()
+    texts, examples = dict(generated_texts()), record_examples()
+    outdated = [str(path.relative_to(ROOT)) for path, text in texts.items() if path.read_text() != text]
     if not alike(json.loads(EXAMPLES.read_text()), examples):
         outdated.append(str(EXAMPLES.relative_to(ROOT)))
     if check:
         if outdated:
             sys.exit(f"outdated: {', '.join(outdated)}. Run `make docs` and commit the result.")
         return
-    for path, text in generated_texts():
+    for path, text in texts.items():
         path.write_text(text)
     render_again(REPORT)
     EXAMPLES.write_text(json.dumps(examples, indent=1) + "\n")

@@ -119,3 +119,18 @@ def test_unusable_job_storage_stops_startup(tmp_path: Path) -> None:
         create_app(Settings(data_dir=tmp_path / "file"))
     with pytest.raises(SettingsError, match=r"CHROMAROUTE_DATABASE cannot be reached: (?s:.*)Start it"):
         create_app(Settings(data_dir=tmp_path, database=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"))
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(errno.ENOLCK, "No locks available")])
+def test_server_starts_without_jobs_where_there_are_no_file_locks(
+    error: Exception, pictures: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("app.jobs.queue.FileLock.acquire", acquire)
+    with TestClient(create_app(Settings(data_dir=tmp_path))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        response = post_job(client, pictures)
+        assert (response.status_code, response.json()["type"]) == (501, "urn:chromaroute:problem:jobs-disabled")
+    assert "does not support file locks" in caplog.text

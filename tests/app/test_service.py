@@ -1,6 +1,7 @@
 """The service around the pictures: information, health, documentation, warmup, concurrency and internal errors."""
 
 import io
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
+from models.options import Options, valid_values
 from tests.app.helpers import post_picture
 
 Encode = Callable[..., bytes]
@@ -31,6 +33,13 @@ def test_health_page_and_documentation_are_served(client: TestClient) -> None:
     assert client.get("/").headers["content-type"].startswith("text/html")
     assert "swagger" in client.get("/docs").text
     assert client.get("/nowhere").json()["type"] == "urn:chromaroute:problem:not-found"
+
+
+def test_slider_of_the_page_has_the_range_of_the_option(client: TestClient) -> None:
+    slider = re.search(r'<input id="saturation" .*?>', client.get("/").text)
+    assert slider
+    low, high = (re.search(rf'{name}="(.+?)"', slider[0])[1] for name in ("min", "max"))  # type: ignore[index]
+    assert valid_values(Options.model_fields["saturation"]) == f"a number from {low} to {high}"
 
 
 def test_page_and_documentation_load_no_external_resources(client: TestClient) -> None:

@@ -3,6 +3,8 @@
 import io
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -10,9 +12,22 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.server_process import serving, wait_until
+from tests.server_process import Server, serving, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timing]
+
+
+@contextmanager
+def send_without_reading(server: Server, path: str, field: str, files: Sequence[bytes]) -> Iterator[None]:
+    """Send files over a connection with a small receive buffer, and keep it open without reading the response."""
+    host, port = server.address.removeprefix("http://").split(":")
+    head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="a.png"\r\n\r\n'.encode()
+    body = b"".join(head + content + b"\r\n" for content in files) + b"--x--\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        headers = f"Host: {host}\r\nContent-Length: {len(body)}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{headers}\r\n".encode() + body)
+        yield
 
 
 def test_requests_of_disconnected_clients_are_dropped(cat: bytes, tmp_path: Path) -> None:
@@ -58,13 +73,7 @@ def test_unread_batch_response_frees_slot(cat: bytes, tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((1500, 1500), 80).save(big, "PNG")
     with serving(tmp_path, jobs=0, deadline=1, max_requests=8) as server:
-        host, port = server.address.removeprefix("http://").split(":")
-        part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + big.getvalue() + b"\r\n"
-        body = part * 4 + b"--x--\r\n"
-        with socket.create_connection((host, int(port))) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            head = f"POST /v1/colorize/batch HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
-            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+        with send_without_reading(server, "/v1/colorize/batch", "files", [big.getvalue()] * 4):
             wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
             wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
             assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
@@ -74,12 +83,7 @@ def test_unread_picture_response_frees_slot(tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((3000, 3000), 80).save(big, "PNG")
     with serving(tmp_path, jobs=0, deadline=10, max_requests=1) as server:
-        host, port = server.address.removeprefix("http://").split(":")
-        body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + big.getvalue() + b"\r\n--x--\r\n"
-        with socket.create_connection((host, int(port))) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            head = f"POST /v1/colorize HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
-            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+        with send_without_reading(server, "/v1/colorize", "file", [big.getvalue()]):
             wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
             wait_until(lambda: 'stage_seconds_count{stage="encode"} 1.0' in httpx2.get(f"{server.address}/metrics").text)
             assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the response waits for its client
