@@ -72,20 +72,24 @@ def test_stalled_batch_upload_is_408_and_frees_slot(cat: bytes, tmp_path: Path) 
 def test_unread_batch_response_frees_slot(cat: bytes, tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((1500, 1500), 80).save(big, "PNG")
-    with serving(tmp_path, jobs=0, deadline=1, max_requests=8) as server:
-        with send_without_reading(server, "/v1/colorize/batch", "files", [big.getvalue()] * 4):
-            wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
-            wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
-            assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
+    with (
+        serving(tmp_path, jobs=0, deadline=1, max_requests=8) as server,
+        send_without_reading(server, "/v1/colorize/batch", "files", [big.getvalue()] * 4),
+    ):
+        wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
+        wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
+        assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
 
 
 def test_unread_picture_response_frees_slot(tmp_path: Path) -> None:
     big = io.BytesIO()
     Image.effect_noise((3000, 3000), 80).save(big, "PNG")
-    with serving(tmp_path, jobs=0, deadline=10, max_requests=1) as server:
-        with send_without_reading(server, "/v1/colorize", "file", [big.getvalue()]):
-            wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
-            wait_until(lambda: 'stage_seconds_count{stage="encode"} 1.0' in httpx2.get(f"{server.address}/metrics").text)
-            assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the response waits for its client
-            wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
-            assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
+    with (
+        serving(tmp_path, jobs=0, deadline=10, max_requests=1) as server,
+        send_without_reading(server, "/v1/colorize", "file", [big.getvalue()]),
+    ):
+        wait_until(lambda: "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text)
+        wait_until(lambda: 'stage_seconds_count{stage="encode"} 1.0' in httpx2.get(f"{server.address}/metrics").text)
+        assert "requests_in_flight 1.0" in httpx2.get(f"{server.address}/metrics").text  # the response waits for its client
+        wait_until(lambda: "requests_in_flight 0.0" in httpx2.get(f"{server.address}/metrics").text)
+        assert 'refused_total{reason="slow_client"} 1.0' in httpx2.get(f"{server.address}/metrics").text
