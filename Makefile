@@ -77,11 +77,11 @@ bundle: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 bundle: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 bundle: $(VENV)/dev.done
 	test -d "$(DATA)" || { echo "make bundle DATA=folder, where the folder has the photographs: see docs/training.md"; exit 1; }
-	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv
+	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv $(if $(SMOKE),--limit 20)
 	$(TRAIN) train everyday-trunk $(FLAGS)
 	$(TRAIN) train everyday-wide $(FLAGS)
 	$(TRAIN) train everyday-close $(FLAGS)
 	$(TRAIN) train everyday-general $(FLAGS)
 	$(TRAIN) train everyday-experts $(FLAGS)
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
-	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)
+	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)

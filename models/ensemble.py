@@ -14,9 +14,11 @@ from models.bundle import Bundle
 from models.colorizers import TapColorizer
 from models.decision import Candidate, Decision, ExpertShare, Stopwatch
 from models.imaging import Picture
+from models.manifest import InputCard
 from models.options import RouteOptions
 from models.router import Route
 from models.runtime import Runtime
+from models.tones import normalized_tones
 from models.vgg import STRIDE, Taps
 
 
@@ -25,20 +27,22 @@ class FeatureCache:
 
     def __init__(self, picture: Picture, bundle: Bundle, runtime: Runtime) -> None:
         self._picture, self._bundle, self._runtime = picture, bundle, runtime
-        self._lightness: dict[tuple[int, int], Tensor] = {}
+        self._lightness: dict[tuple[int, int, bool], Tensor] = {}
         self._taps: dict[str, Taps] = {}
 
-    def lightness(self, size: int, stride: int) -> Tensor:
-        """Lightness `(1,1,h,w)` in [0, 100] with a short side of `size` pixels."""
-        if (size, stride) not in self._lightness:
-            self._lightness[size, stride] = self._runtime.to_device(imaging.network_input(self._picture.luma, size, stride))
-        return self._lightness[size, stride]
+    def lightness(self, card: InputCard, stride: int) -> Tensor:
+        """Lightness `(1,1,h,w)` in [0, 100] at the working size of a network, with sides that are multiples of its stride."""
+        key = card.working_size, stride, card.normalize_tones
+        if key not in self._lightness:
+            L = imaging.network_input(self._picture.luma, card.working_size, stride)
+            self._lightness[key] = self._runtime.to_device(normalized_tones(L) if card.normalize_tones else L)
+        return self._lightness[key]
 
     def taps(self, trunk: str) -> Taps:
         """The taps of a trunk of the bundle."""
         if trunk not in self._taps:
-            size = self._bundle.manifest.trunks[trunk].working_size
-            self._taps[trunk] = self._bundle.trunks[trunk](self.lightness(size, STRIDE))
+            card = self._bundle.manifest.trunks[trunk]
+            self._taps[trunk] = self._bundle.trunks[trunk](self.lightness(card, STRIDE))
         return self._taps[trunk]
 
 
@@ -118,7 +122,7 @@ class Ensemble:
 
     def _expert(self, name: str, features: FeatureCache) -> Tensor:
         card, expert = self.bundle.manifest.experts[name], self.runtime.place(self.bundle.experts[name])
-        L = features.lightness(card.working_size, expert.stride)
+        L = features.lightness(card, expert.stride)
         if isinstance(expert, TapColorizer) and card.trunk is not None:
             return expert.forward_from_taps(features.taps(card.trunk), L).float()
         ab: Tensor = expert(L)

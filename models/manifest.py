@@ -30,17 +30,24 @@ class Card(Strict):
     scores: dict[str, float] = {}
 
 
-class TrunkCard(Card):
-    """A trunk; `working_size` is the short side in pixels to which pictures are resized for it."""
+class InputCard(Card):
+    """A checkpoint that reads pictures; `working_size` is the short side in pixels to which they are resized for it.
+
+    With `normalize_tones`, their tones are stretched (`models.tones`).
+    """
 
     working_size: int = Field(gt=0)
+    normalize_tones: bool = False
 
 
-class ExpertCard(Card):
-    """A colorizer and the category that it was trained on; `working_size` is that of its trunk, if it has one."""
+class TrunkCard(InputCard):
+    """A trunk."""
+
+
+class ExpertCard(InputCard):
+    """A colorizer and the category that it was trained on; one with a trunk has the same input as the trunk."""
 
     category: str
-    working_size: int = Field(gt=0)
 
 
 class RouterCard(Card):

@@ -2,7 +2,7 @@
 
 Simonyan and Zisserman 2014. A trunk ends at its last feature map (paper 001 trims VGG-16 there) and serves both the router and the
 colorizers. What differs: `compact` is narrow and has batch norm and a sixth stage, so that the receptive field of its deepest tap
-covers a picture of 128 px.
+covers a picture of 128 px; `deep` adds three convolutions to it, where they cost little.
 """
 
 import torch
@@ -18,6 +18,7 @@ STRIDE = 32  # of the deepest tap; the sides of the input must be multiples of i
 TRUNKS: dict[str, tuple[list[str | int], bool]] = {
     # name: (make_layers' configuration, batch norm)
     "compact": ([32, "M", 64, "M", 128, 128, "M", 256, 256, "M", 320, 320, "M", 384, 384], True),
+    "deep": ([32, "M", 64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 320, 320, 320, "M", 384, 384], True),
     "vgg16": (torchvision_vgg.cfgs["D"], False),
     "vgg19": (torchvision_vgg.cfgs["E"], False),
 }

@@ -17,7 +17,7 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat lab",
+        "errors atomic_files torchvision_compat lab tones",
         "ab_bins luma router manifest runtime vgg",
         "chroma classifiers colorizers options decision",
         "metadata expert_cache",

@@ -13,9 +13,9 @@ from training.data.batches import plain_batches
 from training.data.packs import Pack
 
 
-def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, readout: ReadoutLoss) -> Tensor:
-    """The cross-entropy over bins of an expert for true ab `(n,2,h,w)`, plus the loss of its readout, at a quarter of the
-    positions.
+def expert_loss(expert: VggExpert, taps: Taps, L: Tensor, ab: Tensor, weights: Tensor, readout: ReadoutLoss) -> Tensor:
+    """The cross-entropy over bins of an expert for L `(n,1,h,w)` and true ab `(n,2,h,w)`, plus the loss of its readout, at a
+    quarter of the positions.
 
     Neighboring positions are redundant, and their 260 logits are the most expensive part of a step after the convolutions. The grid
     of positions is shifted at random, so that all of them are used over time.
@@ -24,9 +24,24 @@ def expert_loss(expert: VggExpert, taps: Taps, ab: Tensor, weights: Tensor, read
     logits = expert.logits(expert.features(taps)[:, :, top::2, left::2])
     truth = F.avg_pool2d(ab, 4)[:, :, top::2, left::2]
     loss = bin_cross_entropy(logits, truth, expert.bins, weights)
-    if readout.delta_e_weight:
-        loss = loss + readout_loss(expert.bins.annealed_mean(logits.float(), expert.temperature), truth, readout)
+    if readout.delta_e_weight or readout.smoothness_weight:
+        decoded = expert.bins.annealed_mean(logits.float(), expert.temperature)
+        loss = loss + readout_loss(decoded, truth, readout)
+        loss = loss + readout.smoothness_weight * unevenness(decoded, truth, F.avg_pool2d(L, 4)[:, :, top::2, left::2])
     return loss
+
+
+def unevenness(ab: Tensor, truth: Tensor, L: Tensor) -> Tensor:
+    """The mean difference of neighboring ab `(n,2,h,w)`, where neither the lightness `(n,1,h,w)` nor the true ab differs.
+
+    Each difference is weighted by exp(-(|ΔL| + |Δab of the truth|) / 3).
+    """
+    total, weights = ab.new_zeros(()), ab.new_zeros(())
+    for dim in (-2, -1):
+        differences = [tensor.diff(dim=dim).square().sum(dim=1).add(1e-4).sqrt() for tensor in (ab, truth, L)]
+        weight = torch.exp(-(differences[1] + differences[2]) / 3)
+        total, weights = total + (weight * differences[0]).sum(), weights + weight.sum()
+    return total / (weights + 1e-6)
 
 
 def readout_loss(ab: Tensor, truth: Tensor, options: ReadoutLoss) -> Tensor:

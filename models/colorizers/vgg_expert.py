@@ -12,6 +12,8 @@ from models.ab_bins import AbBins, srgb_cells
 from models.colorizers.base import BinColorizer, TapColorizer
 from models.vgg import STRIDE, Taps, VggTrunk
 
+WIDTHS = (96, 64, 64)  # channels at the strides 16, 8 and 4
+
 
 class VggExpert(TapColorizer, BinColorizer):
     """Decoder from stride 32 to stride 4; ab has a quarter of the sides of L, which must be multiples of 32.
@@ -30,7 +32,7 @@ class VggExpert(TapColorizer, BinColorizer):
     def __init__(
         self,
         trunk: VggTrunk,
-        widths: tuple[int, int, int] = (96, 64, 64),
+        widths: tuple[int, int, int] = WIDTHS,
         bins: int = 260,
         temperature: float = 0.38,
         mute: float = 0.0,

@@ -25,5 +25,5 @@ def test_torchvision_weights_fit_trunk(network: str, build: type) -> None:
 
 
 def test_unknown_trunk_is_rejected_with_known_trunks() -> None:
-    with pytest.raises(ValueError, match="'vgg99'.*compact, vgg16, vgg19"):
+    with pytest.raises(ValueError, match="'vgg99'.*compact, deep, vgg16, vgg19"):
         VggTrunk("vgg99")

@@ -193,7 +193,8 @@ def anonymous():  # MiB of memory of this process only; pages of the mapped file
 
 count = int(sys.argv[1])
 pixels = np.memmap(sys.argv[2], np.uint8, "r", shape=(count, 3, 128, 128))
-pack = Pack(pixels, np.arange(count), np.zeros(count, np.int64), ("cat",))
+labels = np.zeros(count, np.int64)
+pack = Pack(pixels, np.arange(count), labels, labels, ("cat",))
 most, before = 0.0, anonymous()
 for step in range(40):
     training_batch(pack, step, 16, 128, 1, DataOptions())
@@ -219,8 +220,39 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 
 def test_part_of_a_pack_reads_the_same_pictures_as_the_whole() -> None:
     pixels = np.arange(6 * 3 * 2 * 2, dtype=np.uint8).reshape(6, 3, 2, 2)
-    pack = Pack(pixels, np.arange(6), np.array([0, 1, 0, 1, 0, 1]), ("a", "b"))
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    pack = Pack(pixels, np.arange(6), labels, labels, ("a", "b"))
     own = pack.pick(np.array([1, 3, 5])).pick(np.array([2, 0]))
     assert np.array_equal(own.rows(np.array([0, 1])), pixels[[5, 1]])
     assert np.array_equal(own.row(1), pixels[1])
     assert own.labels.tolist() == [1, 1]
+
+
+def test_several_sources_become_one_index(category_folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(category_folders, tmp_path / "copy")
+    own, both = prepare(category_folders), prepare(category_folders, tmp_path / "copy")
+    assert both.entries == own.entries
+    assert len(both.excluded["duplicated"]) == len(own.entries)
+
+
+def test_limit_bounds_the_pictures_of_each_set_split_and_category(category_folders: Path) -> None:
+    entries = prepare(category_folders, split="train", limit=2).entries
+    assert {name: sum(entry.category == name for entry in entries) for name in ("cat", "food")} == {"cat": 2, "food": 2}
+
+
+def test_first_group_that_names_a_picture_has_it(manifest: Path) -> None:
+    groups = {"unlabeled": ("photographs/f*",), "pet": ("cat",), "general": ("photographs/*",)}
+    datasets = Datasets(DataOptions(sets=("photographs",), validation_sets=("photographs",), groups=groups), manifest)
+    assert datasets.categories == ("pet", "general")
+    train, kinds = datasets.train, np.array(datasets.kinds)
+    labels = {kind: set(train.labels[train.kinds == number].tolist()) for number, kind in enumerate(kinds)}
+    assert labels == {
+        "photographs/cat": {0}, "photographs/flower": {-1}, "photographs/food": {-1}, "photographs/general": {1},
+    }  # fmt: skip
+    assert -1 not in datasets.labeled[0].labels
+
+
+def test_group_without_pictures_is_rejected(manifest: Path) -> None:
+    options = DataOptions(sets=("photographs",), groups={"pet": ("photographs/ferret",)})
+    with pytest.raises(DataError, match="no pictures of photographs/ferret, which data.groups names"):
+        _ = Datasets(options, manifest).train

@@ -121,7 +121,7 @@ def check_argument_message(message: str, argument: str, network: type) -> None:
         ),
         ({"kind": "classification", "backbone": "compact", "arguments": {"network": "vgg16"}}, "network: Extra .*: give none"),
         ({"kind": "combined", "size": 100}, "task.combined.size: Input should be a multiple of 32"),
-        ({"kind": "joint", "trunk": "oak"}, "task.joint.trunk: Input should be 'compact', 'vgg16' or 'vgg19'"),
+        ({"kind": "joint", "trunk": "oak"}, "task.joint.trunk: Input should be 'compact', 'deep', 'vgg16' or 'vgg19'"),
         ({"kind": "regression", "family": "oak"}, "task.family is 'oak'.* give one of iizuka"),
         ({"kind": "adversarial", "arguments": {"depth": 3}}, "depth is 3: give 4 to 8"),
         ({"kind": "bins", "arguments": {"bins": 100}}, "task.arguments.bins is 100: give 260"),

@@ -60,12 +60,15 @@ def collect_pictures(
 
 
 def prepare(
-    source: Annotated[Path, typer.Argument(help="A folder with a folder of pictures for each category, an archive, or shards.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Folders with a folder of pictures for each category, archives, or folders of shards.")
+    ],
     out: Annotated[Path, typer.Option(help="The dataset index to write.")] = INDEX,
     split: Annotated[str, typer.Option(help="The split of all pictures; by default a hash of their content decides.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Only so many pictures of each set, split and category; 0 for all.")] = 0,
 ) -> None:
     """Write the index of a dataset; pictures that cannot be used are excluded and listed."""
-    prepared = prepare_entries(source, split)
+    prepared = prepare_entries(*sources, split=split, limit=limit)
     write_index(prepared.entries, out)
     write_excluded(prepared.excluded, out)
     print(prepared.summary())

@@ -37,9 +37,11 @@ def select_entries(index: Path, sets: Sequence[str], split: str, categories: Seq
         raise DataError(f"{index} has no category {', '.join(unknown)}; it has {', '.join(names)}.")
     wanted = [entry for entry in entries if entry.category in (categories or names)]
     selected = select(wanted, tuple(sets), split, limit)
+    counts = Counter(f"{entry.set} {entry.split}" for entry in wanted)
+    existing = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
+    if not sets and len({entry.set for entry in selected}) > 1:  # scores of a mixture could not be compared with earlier ones
+        raise DataError(f"{index} has several sets in the split {split!r}: name those that you mean with --set-name; {existing}.")
     if not selected:
-        counts = Counter(f"{entry.set} {entry.split}" for entry in wanted)
-        existing = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
         raise DataError(
             f"{index} has no pictures in the split {split!r} of these sets; it has {existing}. See --split and --set-name."
         )

@@ -7,13 +7,15 @@ from pydantic import Field
 from training.config.section import Decay, RecipeError, Section, Share, Side
 from training.config.task_options import AnyTaskOptions
 
-Augmentation = Literal["full", "flips_and_rotations", "flips", "none"]
+Augmentation = Literal["old_prints", "full", "flips_and_rotations", "flips", "none"]
 
 
 class DataOptions(Section):
     """Which entries of the dataset index are trained on, and how they are augmented.
 
-    `groups` merges categories into classes of another name and leaves the others out, as for the three classes of paper 004.
+    `groups` merges categories into classes of another name and leaves the others out, as for the three classes of paper 004. The
+    members of a group are patterns such as `cat`, `face-*` or, if sets use the same names, `wide/animal`; the first group that
+    names a picture has it. The group *unlabeled* trains colorizers, but not classifiers.
     """
 
     sets: tuple[str, ...] = ("photos", "extra")
@@ -25,6 +27,7 @@ class DataOptions(Section):
     tiny_interval: int = Field(0, ge=0, description="every n-th step trains on a batch of Tiny ImageNet; 0 for never")
     tiny_size: Side = Field(64, multiple_of=32, description="side at which the pictures of Tiny ImageNet are trained")
     min_scale: Share = Field(0.4, description="smallest downscale factor of the blur augmentation")
+    normalize_tones: bool = Field(False, description="stretch the tones that the networks read; the published cards say so too")
 
 
 class Schedule(Section):

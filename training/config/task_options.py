@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from models.colorizers.vgg_expert import WIDTHS
 from training.config.section import Section
 
 
@@ -11,11 +12,13 @@ class ReadoutLoss(Section):
     """The loss of the decoded color, in addition to the cross-entropy over bins.
 
     `delta_e_weight` times (ΔE94 / 10 to the truth, minus `chroma_reward` times chroma): of all predictions that are equally
-    colorful, the closest to the truth has the lowest loss.
+    colorful, the closest to the truth has the lowest loss. `smoothness_weight` times the mean difference of neighboring decoded
+    colors where both lightness and the true color are even: it prevents blotches on walls and skies.
     """
 
     delta_e_weight: float = Field(0.0, ge=0)
     chroma_reward: float = Field(0.0, ge=0)
+    smoothness_weight: float = Field(0.0, ge=0)
 
 
 class TaskOptions(Section):
@@ -32,10 +35,13 @@ class JointOptions(TaskOptions):
 
     kind: Literal["joint"]
     init_from: str = Field("", description="the joint run to continue from; random weights if empty")
-    trunk: Literal["compact", "vgg16", "vgg19"] = "compact"
+    trunk: Literal["compact", "deep", "vgg16", "vgg19"] = "compact"
+    widths: tuple[int, int, int] = Field(WIDTHS, description="of the decoder of the general expert, at strides 16, 8 and 4")
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
-    tiny_classification_weight: float = Field(0.25, ge=0, description="of the cross-entropy over the classes of Tiny ImageNet")
+    kind_weight: float = Field(
+        0.25, ge=0, description="of the cross-entropy over the kinds that categories and Tiny ImageNet consist of"
+    )
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     rebalance: float = Field(0.5, ge=0, le=1, description="strength of the rebalancing of rare colors; 1 as published")
     readout: ReadoutLoss = ReadoutLoss()

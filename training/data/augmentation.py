@@ -6,16 +6,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.config.recipe import DataOptions
+from training.data.old_prints import old_prints
 from training.data.packs import L_SCALE, Pack
 
 
 def augmented_lab(pack: Pack, indices: np.ndarray, size: int, data: DataOptions, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """L `(n,1,size,size)` in [0, 100] and ab `(n,2,size,size)` in CIELAB units of some pictures, augmented as `data` says.
 
-    *full* crops, stretches and flips, and varies sharpness and tone; *flips_and_rotations* flips, and rotates by quarter turns;
-    *flips* flips horizontally; *none* only resizes.
+    *full* crops, stretches and flips, and varies sharpness and tone; *old_prints* also makes most pictures look like old prints;
+    *flips_and_rotations* flips, and rotates by quarter turns; *flips* flips horizontally; *none* only resizes.
     """
-    full, count = data.augmentation == "full", len(indices)
+    full, count = data.augmentation in ("full", "old_prints"), len(indices)
     lab = _random_crops(pack, indices, rng) if full else torch.from_numpy(pack.rows(indices)).float()
     lab = F.interpolate(lab, (size, size), mode="bilinear", antialias=True, align_corners=False)
     if data.augmentation != "none":
@@ -24,10 +25,10 @@ def augmented_lab(pack: Pack, indices: np.ndarray, size: int, data: DataOptions,
     if data.augmentation == "flips_and_rotations":
         quarters = rng.integers(4, size=count).tolist()
         lab = torch.stack([picture.rot90(turns, (-2, -1)) for picture, turns in zip(lab, quarters, strict=True)])
-    L = lab[:, :1] / L_SCALE
+    L, ab = lab[:, :1] / L_SCALE, lab[:, 1:] - 128
     if full:
         L = _vary_tone(_blur(L, data.min_scale, rng), rng)
-    return L, lab[:, 1:] - 128
+    return old_prints(L, ab, rng) if data.augmentation == "old_prints" else (L, ab)
 
 
 def _random_crops(pack: Pack, indices: np.ndarray, rng: np.random.Generator) -> Tensor:

@@ -45,6 +45,11 @@ class Entry:
     sha256: str
 
     @property
+    def kind(self) -> str:
+        """SET/CATEGORY: sets may use the same name for different categories."""
+        return f"{self.set}/{self.category}"
+
+    @property
     def name(self) -> str:
         """The member of the shard, or the last two parts of the path: a name that does not reveal the machine."""
         shard, separator, member = self.path.partition(MEMBER)

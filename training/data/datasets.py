@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from training.config.recipe import DataOptions
 from training.data.dataset_index import UNSEEN, DataError, Entry, digest, read_index
-from training.data.packs import Pack, load_pack
+from training.data.packs import UNLABELED, Pack, load_pack
 
 GENERAL = "general"  # the category of pictures that fit no other: it trains the fallback, and is the router's *unmapped*
+
 TINY_SIZE = 64  # side in pixels of the pictures of Tiny ImageNet
 
 
@@ -27,9 +29,14 @@ class Datasets:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """All entries of the index, with their own categories or the classes that the recipe groups them into."""
+        """The entries of the index; only those that `data.groups` names, if it is given."""
         entries = read_index(self.index)
-        return _grouped(entries, self.data.groups, self.index) if self.data.groups else entries
+        if not self.data.groups:
+            return entries
+        patterns = [pattern for group in self.data.groups.values() for pattern in group]
+        if unknown := sorted(pattern for pattern in patterns if not any(_matches(entry, pattern) for entry in entries)):
+            raise DataError(f"{self.index} has no pictures of {', '.join(unknown)}, which data.groups names.")
+        return [entry for entry in entries if self.category(entry)]
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -39,31 +46,37 @@ class Datasets:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The categories that have training pictures, in alphabetical order."""
-        return tuple(sorted({entry.category for entry in select(self.entries, self.data.sets, "train")}))
+        found = {self.category(entry) for entry in select(self.entries, self.data.sets, "train")}
+        return tuple(sorted(found - {UNLABELED}))
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """SET/CATEGORY of all training pictures before grouping, including those of Tiny ImageNet, in alphabetical order."""
+        entries = [*select(self.entries, self.data.sets, "train"), *(self._tiny_entries if self.data.tiny_interval else ())]
+        return tuple(sorted({entry.kind for entry in entries}))
 
     @cached_property
     def train(self) -> Pack:
         """Training pictures."""
-        return self._pack(self.data.sets, "train", self.categories, self.data.size)
+        return self._pack(self.data.sets, "train", self.categories)
 
     @cached_property
     def val(self) -> Pack:
         """Validation pictures."""
-        return self._pack(self.data.validation_sets, "val", self.categories, self.data.size)
+        return self._pack(self.data.validation_sets, "val", self.categories)
 
     @cached_property
     def labeled(self) -> tuple[Pack, Pack]:
         """Training and validation pictures for a classifier, with labels into `classes`."""
-        train = self._pack(self.data.sets, "train", self.classes, self.data.size)
-        return train, self._pack(self.data.validation_sets, "val", self.classes, self.data.size)
+        train = self._pack(self.data.sets, "train", self.classes)
+        return train.labeled(), self._pack(self.data.validation_sets, "val", self.classes).labeled()
 
     @cached_property
     def tiny(self) -> Pack | None:
-        """The pictures of Tiny ImageNet, if the recipe uses them."""
+        """The pictures of Tiny ImageNet without labels, if the recipe uses them."""
         if not self.data.tiny_interval:
             return None
-        classes = sorted({entry.category for entry in select(self.entries, ("tiny",), "train")})
-        return self._pack(("tiny",), "train", tuple(classes), TINY_SIZE)
+        return load_pack(self._tiny_entries, (), TINY_SIZE, self._folder, lambda entry: UNLABELED, self.kinds)
 
     @cached_property
     def digest(self) -> str:
@@ -89,11 +102,30 @@ class Datasets:
             raise DataError(f"there are no pictures of {category!r} in one of the splits: check the dataset index.")
         return chosen
 
-    def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...], size: int) -> Pack:
+    def category(self, entry: Entry) -> str:
+        """The category of a picture: its own, or the first group that names it; empty for none."""
+        if not self.data.groups:
+            return entry.category
+        groups = self.data.groups.items()
+        return next((name for name, patterns in groups if any(_matches(entry, pattern) for pattern in patterns)), "")
+
+    @cached_property
+    def _tiny_entries(self) -> list[Entry]:
+        return select(read_index(self.index), ("tiny",), "train")
+
+    @property
+    def _folder(self) -> Path:
+        return self.index.parent / "packs"
+
+    def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...]) -> Pack:
         entries = select(self.entries, sets, split, self.data.limit)
         if reserved := sorted({entry.category for entry in entries} & UNSEEN):
             raise DataError(f"{', '.join(reserved)} are reserved for tests, but are in the split {split!r}: run `prepare` again.")
-        return load_pack(entries, categories, size, self.index.parent / "packs")
+        return load_pack(entries, categories, self.data.size, self._folder, self.category, self.kinds)
+
+
+def _matches(entry: Entry, pattern: str) -> bool:
+    return fnmatchcase(entry.kind if "/" in pattern else entry.category, pattern)
 
 
 def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int = 0) -> list[Entry]:
@@ -107,10 +139,3 @@ def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int
         ranked.append((turns[entry.category], entry.category, entry.sha256, entry))
         turns[entry.category] += 1
     return [entry for *_, entry in sorted(ranked, key=lambda item: item[:3])[:limit]]
-
-
-def _grouped(entries: list[Entry], groups: dict[str, tuple[str, ...]], index: Path) -> list[Entry]:
-    names = {category: name for name, categories in groups.items() for category in categories}
-    if unknown := sorted(set(names) - {entry.category for entry in entries}):
-        raise DataError(f"{index} has no pictures of {', '.join(unknown)}, which data.groups names.")
-    return [replace(entry, category=names[entry.category]) for entry in entries if entry.category in names]

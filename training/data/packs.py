@@ -4,8 +4,9 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,19 +21,22 @@ from models.lab import luma_to_lightness, rgb_to_luma, srgb_to_lab
 from training.data.dataset_index import DataError, Entry, digest, read_pictures
 
 L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, which fits into a byte for sRGB colors
+UNLABELED = "unlabeled"  # the category of pictures whose category is not known: they train colorizers, and no classifier
+NO_LABEL = -1  # the index of *unlabeled*, and of kinds that are not in a list
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Square pictures as Lab bytes, and the indices `(n,)` of their categories in `categories`.
+    """Square pictures as Lab bytes, and the indices `(n,)` of their categories in `categories`; -1 for unlabeled pictures.
 
     `pixels` `(m,3,size,size)` is memory-mapped, and `positions` `(n,)` are its rows that belong to this pack: only what a batch
-    uses is read, whatever the number of pictures.
+    uses is read, whatever the number of pictures. `kinds` `(n,)` are finer classes than the categories, -1 if they are not known.
     """
 
     pixels: np.ndarray
     positions: np.ndarray
     labels: np.ndarray
+    kinds: np.ndarray
     categories: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -59,7 +63,11 @@ class Pack:
 
     def pick(self, indices: np.ndarray) -> "Pack":
         """The pictures with these indices."""
-        return Pack(self.pixels, self.positions[indices], self.labels[indices], self.categories)
+        return replace(self, positions=self.positions[indices], labels=self.labels[indices], kinds=self.kinds[indices])
+
+    def labeled(self) -> "Pack":
+        """The pictures whose category is known."""
+        return self.pick((self.labels != NO_LABEL).nonzero()[0])
 
 
 def decode_rgb(content: bytes) -> np.ndarray:
@@ -90,22 +98,39 @@ def lab_bytes(content: bytes, size: int) -> np.ndarray:
     return lab[0].round().clamp(0, 255).byte().numpy()
 
 
-def load_pack(entries: list[Entry], categories: tuple[str, ...], size: int, folder: Path) -> Pack:
+def load_pack(
+    entries: list[Entry],
+    categories: Sequence[str],
+    size: int,
+    folder: Path,
+    category: Callable[[Entry], str] = lambda entry: entry.category,
+    kinds: Sequence[str] = (),
+) -> Pack:
     """The pack of these entries, cached in `folder`.
+
+    Args:
+        entries: the pictures.
+        categories: the names of the labels.
+        size: side of the squares, in pixels.
+        folder: of the cache.
+        category: of a picture, one of `categories` or *unlabeled*.
+        kinds: the names of the finer classes, each SET/CATEGORY.
 
     Raises:
         DataError: there are no entries, a category is not in `categories`, or a picture does not exist.
     """
     if not entries:
         raise DataError("the dataset index has no pictures in the sets, splits and categories of the recipe.")
-    if unknown := {entry.category for entry in entries} - set(categories):
+    if unknown := {category(entry) for entry in entries} - {*categories, UNLABELED}:
         raise DataError(f"the dataset index has the categories {sorted(unknown)}, which are not among {', '.join(categories)}.")
     entries = sorted(entries, key=lambda entry: entry.sha256)
     path = folder / f"{digest(entries)[:16]}-{size}.npy"
     if not path.is_file():
         _write_pack(entries, size, path)
-    labels = np.array([categories.index(entry.category) for entry in entries])
-    return Pack(np.load(path, mmap_mode="r"), np.arange(len(labels)), labels, categories)
+    label, kind = ({name: index for index, name in enumerate(names)} for names in (categories, kinds))
+    labels = np.array([label.get(category(entry), NO_LABEL) for entry in entries])
+    finer = np.array([kind.get(entry.kind, NO_LABEL) for entry in entries])
+    return Pack(np.load(path, mmap_mode="r"), np.arange(len(labels)), labels, finer, tuple(categories))
 
 
 def _write_pack(entries: list[Entry], size: int, path: Path) -> None:

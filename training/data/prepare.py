@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -45,29 +45,24 @@ class Candidate:
     content: bytes
 
 
-def prepare(source: Path, split: str = "") -> Prepared:
-    """The entries of `source`.
+def prepare(*sources: Path, split: str = "", limit: int = 0) -> Prepared:
+    """The entries of `sources`.
 
-    `source` is a folder with a folder for each category; a folder with `train`, `val` and `test` and the categories in them, or a
+    A source is a folder with a folder for each category; a folder with `train`, `val` and `test` and the categories in them, or a
     tar archive of that; or a folder with tar shards and their `manifest.csv`. Without `val`, half of `test` is used for it, by
-    content.
+    content. With a `limit`, only so many pictures of each set, split and category are examined.
 
     Every picture is decoded once. Files of other formats, and unreadable, tiny (a side under 32 px), gray and duplicated pictures
     are excluded. Shards and folders with splits define the split of each picture; otherwise it is `split`, or derived from the
     content if that is empty.
 
     Raises:
-        DataError: `source` does not exist or contains no pictures, or there is no such split.
+        DataError: a source does not exist, none contains pictures, or there is no such split.
     """
     if split and split not in SPLITS:
         raise DataError(f"there is no split {split!r}: give one of {', '.join(SPLITS)}, or none to derive it from the content.")
-    if not source.exists():
-        raise DataError(f"there is no folder or archive {source}: give one with a folder of pictures for each category.")
-    source = source.resolve()
-    shards, splits = (source / "manifest.csv").is_file(), source.is_file() or _has_splits(source)
-    if split and (shards or splits):
-        raise DataError(f"{source} defines the split of each picture itself: omit --split.")
-    candidates = _in_shards(source) if shards else _in_splits(source) if splits else _in_folders(source, split)
+    found = [_candidates(source, split) for source in sources]  # checks all of them before the first is read
+    candidates = _limited(chain.from_iterable(found), limit) if limit else chain.from_iterable(found)
     prepared, seen = Prepared(), set()
     with ThreadPoolExecutor() as pool:
         while chunk := list(islice(candidates, 256)):  # in chunks, to bound the memory
@@ -79,8 +74,28 @@ def prepare(source: Path, split: str = "") -> Prepared:
                     seen.add(entry.sha256)
                     prepared.entries.append(entry)
     if not prepared.entries:
-        raise DataError(f"{source} has no usable pictures: put {', '.join(sorted(SUFFIXES))} files in one folder per category.")
+        names, suffixes = ", ".join(map(str, sources)), ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{names} has no usable pictures: put {suffixes} files in one folder per category.")
     return prepared
+
+
+def _candidates(source: Path, split: str) -> Iterator[Candidate]:
+    if not source.exists():
+        raise DataError(f"there is no folder or archive {source}: give one with a folder of pictures for each category.")
+    source = source.resolve()
+    shards, splits = (source / "manifest.csv").is_file(), source.is_file() or _has_splits(source)
+    if split and (shards or splits):
+        raise DataError(f"{source} defines the split of each picture itself: omit --split.")
+    return _in_shards(source) if shards else _in_splits(source) if splits else _in_folders(source, split)
+
+
+def _limited(candidates: Iterator[Candidate], limit: int) -> Iterator[Candidate]:
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for candidate in candidates:
+        group = candidate.set, candidate.split, candidate.category
+        counts[group] += 1
+        if counts[group] <= limit:
+            yield candidate
 
 
 def _in_folders(source: Path, split: str) -> Iterator[Candidate]:

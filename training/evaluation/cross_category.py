@@ -38,7 +38,7 @@ def cross_runs(experts: Mapping[str, TrainedColorizer], datasets: Datasets, devi
         pack = datasets.of_category(datasets.val, category).spread(PICTURES)
         rows: list[dict[str, float]] = [{} for _ in range(len(pack))]
         for name, expert in experts.items():
-            batches = (batch.to(device) for batch in plain_batches(pack, 32, expert.size))
+            batches = (batch.to(device) for batch in plain_batches(pack, 32, expert.size, expert.normalize_tones))
             pairs = (
                 pair
                 for batch in batches

@@ -19,9 +19,10 @@ class ClassificationMetrics:
         self._labels: list[Tensor] = []
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add pictures by their logits `(n,classes)` and labels `(n,)`."""
-        self._logits.append(logits.float().cpu())
-        self._labels.append(labels.cpu())
+        """Add pictures by their logits `(n,classes)` and labels `(n,)`; those with a negative label are skipped."""
+        labeled = labels >= 0
+        self._logits.append(logits[labeled].float().cpu())
+        self._labels.append(labels[labeled].cpu())
 
     def compute(self) -> dict[str, Any]:
         """`val_class_loss`, `top1`, `top3`, `confusion` (rows are the truth), `top3_error` by category (paper 003, table I)."""

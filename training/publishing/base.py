@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.bundle import EVERYDAY, read_weights
-from models.colorizers.vgg_expert import VggExpert
+from models.colorizers.vgg_expert import WIDTHS, VggExpert
 from models.errors import CheckpointError
 from models.manifest import Card, read_manifest
 from models.vgg import VggTrunk
@@ -36,16 +36,22 @@ class Base:
         return str(self.meta["origin"]["data"])
 
     @property
+    def normalize_tones(self) -> bool:
+        """Whether its networks read pictures of normalized tones."""
+        return bool(self.meta["normalize_tones"])
+
+    @property
     def categories(self) -> tuple[str, ...]:
         """The categories of its head, *general* last."""
         return tuple(self.meta["categories"])
 
     def general(self, size: int) -> TrainedColorizer:
         """Its general decoder, for pictures of `size` pixels."""
-        network = VggExpert(self.trunk).eval().to(next(self.trunk.parameters()).device)
+        arguments = {"widths": self.meta["widths"]}
+        network = VggExpert(self.trunk, **arguments).eval().to(next(self.trunk.parameters()).device)
         tensors = select_prefix(self.tensors, "expert.")
         network.load_state_dict(tensors)
-        return TrainedColorizer(network, "vgg_expert", {}, tensors, size, BASE, self.meta)
+        return TrainedColorizer(network, "vgg_expert", arguments, tensors, size, BASE, self.meta)
 
 
 def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.device) -> Base:
@@ -73,19 +79,18 @@ def _embedded() -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Trunk, head and general decoder of the embedded bundle, in the layout of a joint run."""
     manifest, content = read_manifest(EVERYDAY)
     router = manifest.router
-    cards: dict[str, Card] = {
-        "trunk": manifest.trunks[router.trunk],
-        "head": router,
-        "expert": manifest.experts[manifest.categories[router.fallback]],
-    }
+    trunk, expert = manifest.trunks[router.trunk], manifest.experts[manifest.categories[router.fallback]]
+    cards: dict[str, Card] = {"trunk": trunk, "head": router, "expert": expert}
     tensors = {
         f"{name}.{key}": tensor
         for name, card in cards.items()
         for key, tensor in read_weights(EVERYDAY / card.file, card, name).items()
     }
     meta = {
-        "trunk": cards["trunk"].arguments["network"],
+        "trunk": trunk.arguments["network"],
+        "widths": expert.arguments.get("widths", WIDTHS),
         "categories": [*router.arguments["categories"], router.fallback],
+        "normalize_tones": trunk.normalize_tones,
         "origin": {"data": router.data},
     }
     return tensors, meta, hashlib.sha256(content).hexdigest()

@@ -34,7 +34,7 @@ class CardBuilder:
             tensors = select_prefix(base.tensors, "trunk.")
             self.trunks[base.name] = self.card(
                 TrunkCard, "trunk", tensors, base.data, family="vgg_trunk",
-                arguments={"network": base.meta["trunk"]}, working_size=working_size,
+                arguments={"network": base.meta["trunk"]}, working_size=working_size, normalize_tones=base.normalize_tones,
             )  # fmt: skip
 
     def card(self, kind: type[AnyCard], name: str, tensors: dict[str, Tensor], data: str, **values: Any) -> AnyCard:
@@ -51,7 +51,7 @@ class CardBuilder:
         size = self.working_size if trained.trunk == BASE else trained.size
         return self.card(
             ExpertCard, file, trained.tensors, trained.data, family=trained.family, arguments=arguments,
-            trunk=self._trunk(trained), category=category, working_size=size,
+            trunk=self._trunk(trained), category=category, working_size=size, normalize_tones=trained.normalize_tones,
         )  # fmt: skip
 
     def drop_unused(self, router: RouterCard, experts: dict[str, ExpertCard]) -> None:
@@ -73,7 +73,7 @@ class CardBuilder:
             source = trained.meta["trunk"]
             self.trunks[name] = self.card(
                 TrunkCard, trained.trunk, trained.network.trunk.state_dict(), "", family="vgg_trunk",
-                arguments={"network": source["network"]}, working_size=trained.size,
+                arguments={"network": source["network"]}, working_size=trained.size, normalize_tones=trained.normalize_tones,
                 license=self.license if source["weights"] == "everyday" else IMAGENET_LICENSE,
             )  # fmt: skip
         return name

@@ -107,7 +107,7 @@ class ExpertSelector:
     def _candidate(self, file: str, trained: TrainedColorizer, pack: Pack) -> ExpertCandidate:
         """A network, scored on pictures at its working size."""
         size = self.recipe.working_size if trained.trunk == BASE else trained.size
-        batches = (batch.to(self.device) for batch in plain_batches(pack, 32, size))
+        batches = (batch.to(self.device) for batch in plain_batches(pack, 32, size, trained.normalize_tones))
         return ExpertCandidate(file, trained, score_readouts(trained.network, trained.arguments, batches))
 
     def _card(self, category: str, candidate: ExpertCandidate, readout: int) -> ExpertCard:
@@ -127,7 +127,7 @@ class ExpertSelector:
     ) -> None:
         parts = [(candidate.scores, readout) for candidate, readout in selected.values()]
         if general is not None:
-            rest = torch.tensor([self.datasets.categories[label] not in selected for label in self.val.labels])
+            rest = torch.tensor([label < 0 or self.datasets.categories[label] not in selected for label in self.val.labels])
             parts.append((general.scores.of_pictures(rest), general_readout))
         share = sum(scores.colorfulness[readout].sum() for scores, readout in parts) / sum(
             scores.truth.sum() for scores, _ in parts

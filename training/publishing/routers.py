@@ -23,7 +23,7 @@ def head_router(base: Base, val: Pack, risk: float, cards: CardBuilder, console:
     head = HeadClassifier(base.trunk.channels, base.categories[:-1]).eval().to(device)
     tensors = select_prefix(base.tensors, "head.")
     head.load_state_dict(tensors)
-    batches = (batch.to(device) for batch in plain_batches(val, 32, cards.working_size))
+    batches = (batch.to(device) for batch in plain_batches(val.labeled(), 32, cards.working_size, base.normalize_tones))
     logits, labels = router_logits(base.trunk, head, batches)
     temperature = choose_temperature(logits, labels)
     probabilities = (logits / temperature).softmax(dim=1)

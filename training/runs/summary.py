@@ -46,7 +46,8 @@ def _pictures(recipe: Recipe, datasets: Datasets, category: str | None) -> list[
     lines = []
     for title, sets, split in (("training", recipe.data.sets, "train"), ("validation", recipe.data.validation_sets, "val")):
         entries = select(datasets.entries, sets, split, recipe.data.limit)
-        counts = Counter(entry.category for entry in entries if category in (None, GENERAL, entry.category))
+        counts = Counter(datasets.category(entry) for entry in entries)
+        counts = counts if category in (None, GENERAL) else Counter({category: counts[category]})
         by_category = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         lines.append(f"{sum(counts.values())} {title} pictures: {by_category}.")
     if limit := recipe.schedule.validation_pictures:

@@ -42,6 +42,13 @@ class TrainedColorizer:
         """The digest of its training data."""
         return str(self.meta["origin"]["data"])
 
+    @property
+    def normalize_tones(self) -> bool:
+        """Whether it reads pictures of normalized tones."""
+        if "normalize_tones" in self.meta:  # of a joint run
+            return bool(self.meta["normalize_tones"])
+        return bool(self.meta["origin"]["recipe"]["data"]["normalize_tones"])
+
 
 @dataclass(frozen=True)
 class TrainedClassifier:

@@ -54,7 +54,8 @@ class AdversarialTask(SingleNetworkTask[AdversarialOptions]):
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
         predicted, true = [], []
-        for batch in plain_batches(self.val_pack.spread(PROBE), 32, self.recipe.schedule.validation_size):
+        size, normalize_tones = self.recipe.schedule.validation_size, self.recipe.data.normalize_tones
+        for batch in plain_batches(self.val_pack.spread(PROBE), 32, size, normalize_tones):
             predicted.append(self.predict(batch.L.to(self.group.device)).float().mean(dim=(2, 3)).cpu())
             true.append(batch.ab.mean(dim=(2, 3)))
         scores = super().validate()

@@ -87,7 +87,8 @@ class Task(TrainingTask, Generic[OptionsT]):
 
     def validation_batches(self) -> Iterator[Batch]:
         """All validation pictures, or as many as the schedule uses, once."""
-        for batch in plain_batches(self.validation_pack(), 64, self.recipe.schedule.validation_size):
+        data, size = self.recipe.data, self.recipe.schedule.validation_size
+        for batch in plain_batches(self.validation_pack(), 64, size, data.normalize_tones):
             yield batch.to(self.group.device)
 
     def validation_pack(self) -> Pack:
@@ -96,8 +97,8 @@ class Task(TrainingTask, Generic[OptionsT]):
 
     def sample_batch(self) -> Batch:
         """The pictures of the sample grid."""
-        batch = next(plain_batches(self.val_pack.spread(12), 12, self.recipe.schedule.validation_size))
-        return batch.to(self.group.device)
+        data, size = self.recipe.data, self.recipe.schedule.validation_size
+        return next(plain_batches(self.val_pack.spread(12), 12, size, data.normalize_tones)).to(self.group.device)
 
     def state(self) -> dict[str, Tensor]:
         return self.train_state.state()

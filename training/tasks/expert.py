@@ -14,6 +14,7 @@ from models.colorizers.vgg_expert import VggExpert
 from models.errors import CheckpointError
 from models.vgg import STRIDE, VggTrunk
 from training.config.recipe import Recipe
+from training.config.section import RecipeError
 from training.config.task_options import ExpertOptions
 from training.data.batches import Batch, training_batch
 from training.loop.checkpoints import file_digest, load_state
@@ -38,10 +39,13 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         self.all_pack = context.datasets.train
         base, decoder = context.runs / options.base / BEST, initial_decoder(self.recipe, context.category, context.runs)
         tensors, meta = load_state(base)
+        if meta["normalize_tones"] != self.recipe.data.normalize_tones:
+            raise RecipeError(f"data.normalize_tones of {options.base} is {meta['normalize_tones']}: set the same.")
         self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
         self.trunk.load_state_dict(select_prefix(tensors, "trunk."))
         self.trunk.to(self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.expert = VggExpert(self.trunk)
+        self.widths = tuple(meta["widths"])
+        self.expert = VggExpert(self.trunk, self.widths)
         self.expert.load_state_dict(select_prefix(tensors, "expert.") if decoder is None else _load_decoder(decoder, base))
         self.recipe.schedule.check_sizes(STRIDE)
         self.train_state = TrainState(self.expert, self.recipe.schedule, self.group)
@@ -67,7 +71,7 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         with self.train_state.autocast:
             with torch.no_grad():
                 taps = self.trunk(batch.L.contiguous(memory_format=torch.channels_last))
-            loss = expert_loss(self.expert, taps, batch.ab, self.weights, self.options.readout)
+            loss = expert_loss(self.expert, taps, batch.L, batch.ab, self.weights, self.options.readout)
         losses = {"color_loss": float(loss.detach())}
         if self.adversarial_loss is not None:
             L, ab = batch.L[:ADVERSARIAL_PICTURES], batch.ab[:ADVERSARIAL_PICTURES]
@@ -91,7 +95,7 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
             self.adversarial_loss.train_state.load(state, "discriminator.")
 
     def meta(self) -> dict[str, Any]:
-        return {"family": "vgg_expert", "arguments": {}, "category": self.context.category}
+        return {"family": "vgg_expert", "arguments": {"widths": self.widths}, "category": self.context.category}
 
 
 def initial_decoder(recipe: Recipe, category: str, runs: Path) -> Path | None:

@@ -1,11 +1,10 @@
 """Joint training of the trunk, the general expert and the router head of a bundle, for classification and colorization.
 
 Paper 000's idea (a classification loss beside the color loss makes objects evenly colored) with paper 002's loss over ab bins. What
-differs from 000: one trunk instead of two branches, and both losses reach all of it. Every few steps a batch of Tiny ImageNet is
-used for breadth: it is colorized as well, and classified by a second head, which is discarded afterwards.
+differs from 000: one trunk instead of two branches, and both losses reach all of it. A second head, which is discarded afterwards,
+classifies the kinds that the categories consist of; every few steps a batch of Tiny ImageNet adds breadth.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -19,6 +18,7 @@ from models.vgg import STRIDE, VggTrunk
 from training.config.section import RecipeError
 from training.config.task_options import JointOptions
 from training.data.batches import Batch, training_batch
+from training.data.packs import NO_LABEL
 from training.loop.checkpoints import load_state
 from training.loop.train_state import TrainState
 from training.losses import expert_loss, rebalancing_weights
@@ -27,14 +27,14 @@ from training.tasks.base import ColorizationTask, TaskContext, build_network
 
 
 class JointNetwork(nn.Module):
-    """A trunk with a colorizer, a classifier, and a second classifier for Tiny ImageNet."""
+    """A trunk with a colorizer, a classifier of categories, and a classifier of the kinds that they consist of."""
 
-    def __init__(self, trunk: str, categories: tuple[str, ...], tiny_classes: int) -> None:
+    def __init__(self, trunk: str, widths: tuple[int, int, int], categories: tuple[str, ...], kinds: int) -> None:
         super().__init__()
         self.trunk = VggTrunk(trunk)
-        self.expert = VggExpert(self.trunk)
+        self.expert = VggExpert(self.trunk, widths)
         self.head = HeadClassifier(self.trunk.channels, categories)
-        self.tiny_head = HeadClassifier(self.trunk.channels, [str(index) for index in range(max(tiny_classes, 1) - 1)])
+        self.kind_head = HeadClassifier(self.trunk.channels, [str(index) for index in range(kinds - 1)])
 
 
 class JointTask(ColorizationTask[JointOptions]):
@@ -47,9 +47,8 @@ class JointTask(ColorizationTask[JointOptions]):
         datasets, tiny = context.datasets, context.datasets.tiny
         self.train_pack, self.val_pack, self.tiny_pack = datasets.train, datasets.val, tiny
         torch.manual_seed(self.recipe.seed)
-        tiny_classes = len(tiny.categories) if tiny else 0
         self.network = build_network(
-            "the joint network", JointNetwork, options.trunk, self.train_pack.categories[:-1], tiny_classes
+            "the joint network", JointNetwork, options.trunk, options.widths, self.train_pack.categories[:-1], len(datasets.kinds)
         )  # fmt: skip
         if context.earlier_checkpoint is not None:
             _load_initial_weights(context.earlier_checkpoint, self.network)
@@ -64,25 +63,24 @@ class JointTask(ColorizationTask[JointOptions]):
         schedule, data, interval = self.recipe.schedule, self.recipe.data, self.recipe.data.tiny_interval
         tiny_steps = step // interval if self.tiny_pack and interval else 0  # before this step
         if self.tiny_pack and interval and step % interval == interval - 1:
-            tiny = training_batch(self.tiny_pack, tiny_steps, schedule.batch, data.tiny_size, self.recipe.seed + 1, data)
-            return replace(tiny, tiny=True)
+            return training_batch(self.tiny_pack, tiny_steps, schedule.batch, data.tiny_size, self.recipe.seed + 1, data)
         return training_batch(self.train_pack, step - tiny_steps, schedule.batch, schedule.size_at(step), self.recipe.seed, data)
 
     def step(self, batch: Batch, lr_factor: float) -> dict[str, float]:
         batch = batch.to(self.group.device)
         self.network.train()
         self.frozen.eval()  # with the running statistics of its batch norm
-        head, weight = self.network.head, self.options.classification_weight
-        if batch.tiny:
-            head, weight = self.network.tiny_head, self.options.tiny_classification_weight
+        options, network = self.options, self.network
         with self.train_state.autocast:
-            taps = self.network.trunk(batch.L.contiguous(memory_format=torch.channels_last))
-            color_loss = expert_loss(self.network.expert, taps, batch.ab, self.weights, self.options.readout)
-            logits = head.logits(taps).float()
-            class_loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.options.label_smoothing)
-        self.train_state.update(color_loss + weight * class_loss, lr_factor)
-        prefix = "tiny_" if batch.tiny else ""
-        return {f"{prefix}color_loss": float(color_loss.detach()), f"{prefix}class_loss": float(class_loss.detach())}
+            taps = network.trunk(batch.L.contiguous(memory_format=torch.channels_last))
+            color_loss = expert_loss(network.expert, taps, batch.L, batch.ab, self.weights, options.readout)
+            class_loss = self._class_loss(network.head.logits(taps), batch.labels)
+            kind_loss = self._class_loss(network.kind_head.logits(taps), batch.kinds)
+        self.train_state.update(
+            color_loss + options.classification_weight * class_loss + options.kind_weight * kind_loss, lr_factor
+        )
+        losses = {"color_loss": color_loss, "class_loss": class_loss, "kind_loss": kind_loss}
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def validate(self) -> dict[str, Any]:
         network, metrics = self._network(), ClassificationMetrics(self.train_pack.categories)
@@ -97,10 +95,19 @@ class JointTask(ColorizationTask[JointOptions]):
             return cast(Tensor, self._network().expert(L))
 
     def result(self) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in self._network().state_dict().items() if not name.startswith("tiny_head.")}
+        return {name: tensor for name, tensor in self._network().state_dict().items() if not name.startswith("kind_head.")}
 
     def meta(self) -> dict[str, Any]:
-        return {"trunk": self.options.trunk, "categories": self.train_pack.categories}
+        options = self.options
+        tones = self.recipe.data.normalize_tones
+        categories = self.train_pack.categories
+        return {"trunk": options.trunk, "widths": options.widths, "categories": categories, "normalize_tones": tones}
+
+    def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross-entropy over all pictures, to which those without a label add nothing."""
+        smoothing = self.options.label_smoothing
+        total = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, label_smoothing=smoothing, reduction="sum")
+        return total / len(labels)
 
     def _network(self) -> JointNetwork:
         return cast(JointNetwork, self.train_state.evaluated())
@@ -112,5 +119,5 @@ def _load_initial_weights(checkpoint: Path, network: JointNetwork) -> None:
         keys = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise RecipeError(f"{checkpoint.parent} has another trunk or other categories than this recipe: {error}") from error
-    if keys.unexpected_keys or any(not name.startswith("tiny_head.") for name in keys.missing_keys):
+    if keys.unexpected_keys or any(not name.startswith("kind_head.") for name in keys.missing_keys):
         raise RecipeError(f"{checkpoint.parent} is not a run of the task `joint`: set task.init_from to one that is.")

@@ -47,7 +47,7 @@ class RegressionTask(SingleNetworkTask[RegressionOptions]):
     def validate(self) -> dict[str, Any]:
         network = cast(RegressionColorizer, self.colorizer())
         pack, losses, accuracies = self.val_pack.spread(PROBE), [], []
-        for batch in plain_batches(pack, 64, self.recipe.schedule.validation_size):
+        for batch in plain_batches(pack, 64, self.recipe.schedule.validation_size, self.recipe.data.normalize_tones):
             batch = batch.to(self.group.device)
             with self.train_state.autocast:
                 predicted = network.predict(batch.L).float()

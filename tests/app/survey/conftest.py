@@ -28,7 +28,7 @@ def pale(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(category_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset index of crops of photographs, in four categories."""
     path = tmp_path_factory.mktemp("data") / "manifest.csv"
-    write_index(prepare(category_folders, "test").entries, path)
+    write_index(prepare(category_folders, split="test").entries, path)
     return path
 
 
