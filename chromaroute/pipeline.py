@@ -6,14 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.bundle import EVERYDAY, load_bundle
 from models.decision import Decision
 from models.ensemble import Ensemble
 from models.errors import NotAPicture
 from models.imaging import MAX_PIXELS, WRITES, Picture, decode
-from models.luma import luma_plane, to_uint8
+from models.luma import luma_of_rgb, to_uint8
 from models.options import Options, RouteOptions
 from models.pipeline import colorize, merge
 from models.runtime import Precision, Runtime
@@ -23,7 +22,7 @@ Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Output:
-    """A colorized file: its bytes, its format ("jpeg", "png", "webp" or "tiff"), and the decision record."""
+    """A colorized file: its bytes, its format ("jpeg", "png", "webp", "tiff" or "avif"), and the decision record."""
 
     content: bytes
     format: str
@@ -55,7 +54,9 @@ class Pipeline:
         return self._ensemble.bundle.router.choices
 
     def colorize(self, content: bytes, options: Options | None = None, *, max_pixels: int = MAX_PIXELS) -> Output:
-        """Colorize an encoded picture: JPEG, PNG, WebP, TIFF, BMP or GIF. Color pictures are converted to gray first.
+        """Colorize an encoded picture: JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000; HEIC with the extra `heif`.
+
+        Color pictures are converted to gray first.
 
         Raises:
             NotAPicture, BrokenPicture: the bytes cannot be decoded.
@@ -109,12 +110,12 @@ def _picture(levels: Any) -> Picture:
     if not isinstance(levels, np.ndarray) or not levels.size:
         raise NotAPicture(f"{type(levels).__name__} is not an array with pixels: give bytes of a file, or a NumPy array.")
     if levels.ndim == 2 and levels.dtype == np.uint8:
-        return Picture(np.ascontiguousarray(levels), None, "PNG")
+        return Picture(np.ascontiguousarray(levels), None, "png")
     if levels.ndim == 2 and levels.dtype == np.uint16:
         levels = np.ascontiguousarray(levels)
-        return Picture(to_uint8(levels), None, "PNG", luma16=levels)
+        return Picture(to_uint8(levels), None, "png", luma16=levels)
     if levels.ndim == 3 and levels.shape[2] == 3 and levels.dtype == np.uint8:
-        return Picture(luma_plane(Image.fromarray(levels)), None, "PNG")
+        return Picture(luma_of_rgb(levels), None, "png")
     raise NotAPicture(
         f"an array of shape {levels.shape} and dtype {levels.dtype} is not a picture: "
         "give (h,w) in uint8 or uint16, or (h,w,3) in uint8."

@@ -1,16 +1,16 @@
-"""Metadata from the input to the output: EXIF, XMP, IPTC, texts and resolution; and the XMP statement of where the color comes
-from.
-"""
+"""Metadata from the input to the output: EXIF, XMP, IPTC, texts and resolution."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from xml.etree import ElementTree
+from typing import NamedTuple
 
-from PIL import ExifTags, Image
-from PIL.Image import Transpose
+from PIL import ExifTags
 
+from models import exif, xmp
+from models.exif import Directory, Tag, TiffReader
 from models.options import MetadataPolicy
+
+Tags = Mapping[int, Tag | Directory]
 
 # Tags of a TIFF directory that describe the picture; the others describe the file
 _DESCRIPTIVE = {
@@ -24,34 +24,13 @@ _STALE = {
     ExifTags.Base.MakerNote, ExifTags.Base.ColorSpace, ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 }  # fmt: skip
-_IPTC = 0x0404  # the Photoshop resource with the IPTC record
-_MAX_DEPTH = 50  # of nested XMP elements
+COMMENT = "Comment"  # the text that a JPEG file can hold
 _MAX_DPI = 65_535  # of JPEG
-_PACKETS = ("XML:com.adobe.xmp", "Raw profile type")  # PNG texts that contain a packet, possibly with a position
-_MAX_PACKET = 60_000  # bytes of XMP or EXIF; a JPEG segment holds 65,533
-_SIDEWAYS = {Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90}
+_MAX_VALUE = 2**20  # bytes of a value of EXIF
 
-_NAMESPACES = {
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "x": "adobe:ns:meta/",
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "xmp": "http://ns.adobe.com/xap/1.0/",
-    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "tiff": "http://ns.adobe.com/tiff/1.0/",
-    "exif": "http://ns.adobe.com/exif/1.0/",
-    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-    "chromaroute": "urn:chromaroute:1.0",
-}
-# ElementTree has one table of prefixes per process, which must not change while threads serialize
-for _prefix, _uri in _NAMESPACES.items():
-    ElementTree.register_namespace(_prefix, _uri)
-_RDF = f"{{{_NAMESPACES['rdf']}}}"
-_SOURCE_TYPE = f"{{{_NAMESPACES['Iptc4xmpExt']}}}DigitalSourceType"
-_CHROMAROUTE = f"{{{_NAMESPACES['chromaroute']}}}"
-_OBSOLETE = (_SOURCE_TYPE, _CHROMAROUTE, f"{{{_NAMESPACES['tiff']}}}Orientation", f"{{{_NAMESPACES['exif']}}}ColorSpace")
-_COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_JPEG_SEGMENT = 65_000  # bytes of EXIF or IPTC, or of a comment, with some room for signatures
+_HOLDS_IPTC = {"jpeg", "png", "tiff"}
+_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "avif": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -60,17 +39,19 @@ class Metadata:
 
     Args:
         dpi: horizontal and vertical resolution in pixels per inch.
-        exif: an EXIF block without structural tags, thumbnail and orientation.
+        exif: the descriptive tags of the first directory of EXIF, and the Exif and the GPS directory.
         xmp: an XMP packet.
-        iptc: an IPTC record (IIM), which is only written to JPEG.
+        iptc: an IPTC record (IIM).
         texts: PNG texts; a JPEG comment is the text `Comment`.
+        notes: what the input has that cannot be kept.
     """
 
     dpi: tuple[float, float] | None = None
-    exif: bytes = b""
+    exif: Tags = field(default_factory=dict)
     xmp: bytes = b""
     iptc: bytes = b""
     texts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def filtered(self, policy: MetadataPolicy) -> "Metadata":
         """The part that the policy keeps; the resolution is always kept."""
@@ -78,118 +59,105 @@ class Metadata:
             return Metadata(self.dpi)
         if policy == "keep-gps":
             return self
-        exif = Image.Exif()
-        exif.load(self.exif)
-        exif.get_ifd(ExifTags.IFD.Exif)
-        exif.pop(ExifTags.IFD.GPSInfo, None)
-        texts = {key: text for key, text in self.texts.items() if not _is_position(key)}
-        return replace(self, exif=exif.tobytes() if exif else b"", xmp=_without_position(self.xmp), texts=texts)
+        tags = {number: value for number, value in self.exif.items() if number != exif.GPS_POINTER}
+        texts = {key: text for key, text in self.texts.items() if not xmp.is_position(key)}
+        return replace(self, exif=tags, xmp=xmp.without_positions(self.xmp), texts=texts)
+
+    def fitted(self, format: str) -> "Metadata":
+        """The part that a file of the format can hold; the rest is named in the notes."""
+        kept, lost = self, []
+        texts = (
+            self.texts if format == "png" else {COMMENT: self.texts[COMMENT]} if format == "jpeg" and COMMENT in self.texts else {}
+        )
+        if dropped := sorted(set(self.texts) - set(texts)):
+            lost.append(f"the text {', '.join(dropped)}")
+        if format == "jpeg" and len(texts.get(COMMENT, "").encode()) > _JPEG_SEGMENT:
+            texts = {}
+            lost.append("the comment, which is too long,")
+        kept = replace(kept, texts=texts)
+        if self.iptc and (format not in _HOLDS_IPTC or (format == "jpeg" and len(self.iptc) > _JPEG_SEGMENT)):
+            kept = replace(kept, iptc=b"")
+            lost.append("the IPTC record")
+        if format == "jpeg" and len(exif.exif_block(self.exif)) > _JPEG_SEGMENT:
+            kept = replace(kept, exif={})
+            lost.append("the EXIF data, which are too long,")
+        return replace(kept, notes=(*self.notes, *(f"{what} cannot be kept in {_NAMES[format]}" for what in lost)))
+
+    def exif_block(self, with_resolution: bool = False) -> bytes:
+        """The EXIF block; `with_resolution` for formats that have no other place for it."""
+        resolution = resolution_tags(self.dpi) if with_resolution else {}
+        return exif.exif_block({**self.exif, **resolution})
 
 
-def read_metadata(image: Image.Image, transpose: Transpose | None) -> Metadata:
-    """The metadata of an image that is not loaded yet and will be transposed; damaged parts are left out."""
-    dpi = _resolution(image.info.get("dpi"))
-    texts = {}
-    if image.format == "PNG":
-        entries = ((str(key), text) for key, text in image.info.items())
-        texts = {key: str(text) for key, text in entries if isinstance(text, str) and not key.startswith(_PACKETS)}
-    if isinstance(comment := image.info.get("comment"), bytes):
-        texts["Comment"] = _text(comment)
-    resources = image.info.get("photoshop")
-    iptc = resources.get(_IPTC, b"") if isinstance(resources, dict) else b""
-    xmp = image.info.get("xmp")
-    return Metadata(
-        dpi[::-1] if dpi and transpose in _SIDEWAYS else dpi,
-        _exif(image),
-        xmp if isinstance(xmp, bytes) else b"",
-        iptc if len(iptc) <= _MAX_PACKET else b"",
-        texts,
-    )
+class ExifContent(NamedTuple):
+    """What an EXIF block says: descriptive tags, resolution in pixels per inch, orientation 1 to 8, and notes."""
+
+    tags: Tags
+    dpi: tuple[float, float] | None
+    orientation: int
+    notes: tuple[str, ...] = ()
 
 
-def with_provenance(xmp: bytes, bundle: str, category: str, decision: str) -> bytes:
-    """The XMP packet, or a new one, that states that the color was generated, and contains the decision record as JSON.
-
-    In the IPTC vocabulary of digital source types the output is a composite with trained algorithmic media.
-    """
-    root = _parsed(xmp)
-    if root is None:
-        root = ElementTree.Element(f"{{{_NAMESPACES['x']}}}xmpmeta")
-    rdf = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
-    if rdf is None:
-        rdf = ElementTree.SubElement(root, f"{_RDF}RDF")
-    _drop(rdf, lambda name: name.startswith(_OBSOLETE))
-    values = {"Bundle": bundle, "Category": category, "Decision": decision}
-    properties = {_SOURCE_TYPE: _COMPOSITE, **{f"{_CHROMAROUTE}{name}": value for name, value in values.items()}}
-    ElementTree.SubElement(rdf, f"{_RDF}Description", {f"{_RDF}about": "", **properties})
-    packet: bytes = ElementTree.tostring(root, encoding="utf-8")
-    return packet if len(packet) <= _MAX_PACKET else with_provenance(b"", bundle, category, decision)
-
-
-def _exif(image: Image.Image) -> bytes:
-    """The descriptive tags of the first directory, the Exif directory and the GPS directory."""
+def read_exif(content: bytes) -> ExifContent:
+    """What an EXIF block says; damaged parts are left out."""
+    if not content:
+        return ExifContent({}, None, 1)
     try:
-        source = image.getexif()
-        copied = Image.Exif()
-        for tag in _DESCRIPTIVE & set(source):
-            copied[tag] = source[tag]
-        for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            if tags := {tag: value for tag, value in source.get_ifd(group).items() if tag not in _STALE}:
-                copied[group] = tags
-        content = copied.tobytes() if copied else b""
-        return content if len(content) <= _MAX_PACKET else b""
-    except Exception:  # damaged EXIF makes the reader raise almost anything, and does not affect the pixels
-        return b""
+        reader = TiffReader(content, max_bytes=_MAX_VALUE)
+        first = next(reader.directories(), {})
+    except ValueError as error:
+        return ExifContent({}, None, 1, (f"the EXIF data cannot be read: {error}",))
+    return read_directory(reader, first)
 
 
-def _without_position(xmp: bytes) -> bytes:
-    root = _parsed(xmp)
-    if root is None:
-        return b""
-    _drop(root, _is_position)
-    packet: bytes = ElementTree.tostring(root, encoding="utf-8")
-    return packet
+def read_directory(reader: TiffReader, first: Mapping[int, Tag]) -> ExifContent:
+    """What the first directory of an EXIF block, or a directory of a TIFF file, says."""
+    tags: dict[int, Tag | Directory] = {number: first[number] for number in _DESCRIPTIVE & set(first)}
+    for pointer in (exif.EXIF_POINTER, exif.GPS_POINTER):
+        directory = reader.directory_at(first.get(pointer))
+        if kept := {number: tag for number, tag in directory.items() if number not in _STALE}:
+            tags[pointer] = kept
+    orientation = int(_number(first, exif.ORIENTATION, 1))
+    return ExifContent(tags, _resolution_of(first), orientation if 1 <= orientation <= 8 else 1)
 
 
-def _parsed(xmp: bytes) -> ElementTree.Element | None:
-    """The root of the packet; None if it is empty, damaged, not UTF-8, declares entities, or is nested too deeply."""
-    if not xmp or b"<!" in xmp:
-        return None
-    try:
-        root = ElementTree.fromstring(xmp.decode().strip("\ufeff\0 \r\n\t"))
-    except (ElementTree.ParseError, LookupError, ValueError):
-        return None
-    level, depth = [root], 0
-    while level and depth <= _MAX_DEPTH:
-        level, depth = [child for element in level for child in element], depth + 1
-    return root if depth <= _MAX_DEPTH else None
-
-
-def _drop(root: ElementTree.Element, unwanted: Callable[[str], bool]) -> None:
-    """Remove the properties, attributes or elements, whose qualified names are unwanted."""
-    for parent in list(root.iter()):
-        for name in [name for name in parent.attrib if unwanted(name)]:
-            del parent.attrib[name]
-        for child in [child for child in parent if unwanted(child.tag)]:
-            parent.remove(child)
-
-
-def _is_position(name: str) -> bool:
-    """Whether a property or a text contains a position: its local name begins with GPS."""
-    return re.split("[}:]", name)[-1].lower().startswith("gps")
-
-
-def _resolution(dpi: object) -> tuple[float, float] | None:
-    """Pixels per inch, if they are numbers that every format can hold."""
+def valid_dpi(dpi: object) -> tuple[float, float] | None:
+    """Pixels per inch, if they are numbers that every format can hold; 1 is what programs write that know none."""
     try:
         horizontal, vertical = (float(value) for value in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (horizontal, vertical) if all(1 <= value <= _MAX_DPI for value in (horizontal, vertical)) else None
+    return (horizontal, vertical) if all(1 < value <= _MAX_DPI for value in (horizontal, vertical)) else None
 
 
-def _text(comment: bytes) -> str:
+def resolution_tags(dpi: tuple[float, float] | None) -> dict[int, Tag]:
+    """The tags of a TIFF or EXIF directory for a resolution."""
+    if dpi is None:
+        return {}
+    return {
+        exif.X_RESOLUTION: exif.rational(dpi[0]),
+        exif.Y_RESOLUTION: exif.rational(dpi[1]),
+        exif.RESOLUTION_UNIT: exif.short(exif.INCH),
+    }
+
+
+def decoded_text(content: bytes) -> str:
+    """A text in UTF-8, or in Latin-1 if it is not."""
     try:
-        return comment.decode()
+        return content.decode()
     except UnicodeDecodeError:
-        return comment.decode("latin-1")
+        return content.decode("latin-1")
+
+
+def _resolution_of(tags: Mapping[int, Tag]) -> tuple[float, float] | None:
+    unit = _number(tags, exif.RESOLUTION_UNIT, exif.INCH)  # inches are the default of the standard
+    factor = {exif.INCH: 1.0, exif.CENTIMETER: 2.54}.get(int(unit))
+    if factor is None:
+        return None
+    return valid_dpi([_number(tags, number, 0) * factor for number in (exif.X_RESOLUTION, exif.Y_RESOLUTION)])
+
+
+def _number(tags: Mapping[int, Tag], number: int, default: float) -> float:
+    tag = tags.get(number)
+    values = tag.numbers() if tag is not None and tag.type != exif.ASCII else ()
+    return values[0] if values else default

@@ -9,8 +9,10 @@ from pydantic.fields import FieldInfo
 from models.errors import OptionError, UnknownOption
 from models.router import AUTO
 
+MAX_PAGES = 1_000  # of a file
+
 Routing = Literal["hard", "soft"]
-Format = Literal["auto", "jpeg", "png", "webp", "tiff"]
+Format = Literal["auto", "jpeg", "png", "webp", "tiff", "avif"]
 MetadataPolicy = Literal["keep", "strip", "keep-gps"]
 
 
@@ -41,10 +43,13 @@ class Options(RouteOptions):
     """The options of colorizing a picture; what they raise is that of `RouteOptions`."""
 
     format: Format = Field("auto", description="format of the output; auto is that of the input, or PNG if that cannot be written")
-    quality: int = Field(90, ge=1, le=100, description="encoder quality of JPEG and WebP")
+    quality: int = Field(90, ge=1, le=100, description="encoder quality of JPEG, WebP and AVIF")
     saturation: float = Field(1.0, ge=0, le=2, description="factor on chroma: 0 is gray, 1 is as predicted")
     metadata: MetadataPolicy = Field(
         "keep", description="EXIF, XMP, IPTC, texts: keep copies all but GPS, strip none, keep-gps all; resolution is always kept"
+    )
+    page: int | None = Field(
+        None, ge=1, le=MAX_PAGES, description="page of a multi-page file; if not given, all for TIFF output, otherwise the first"
     )
 
 
@@ -57,7 +62,8 @@ def valid_values(field: FieldInfo) -> str:
     high = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
     if low is None or high is None:
         return "auto or a category of the bundle"
-    return f"{'a whole number' if annotation is int else 'a number'} from {low} to {high}"
+    is_whole = int in (annotation, *get_args(annotation))
+    return f"{'a whole number' if is_whole else 'a number'} from {low} to {high}"
 
 
 def _option_error(options: type[RouteOptions], error: ValidationError) -> OptionError:

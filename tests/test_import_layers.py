@@ -17,12 +17,12 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat lab tones",
+        "errors atomic_files torchvision_compat exif lab tones xmp",
         "ab_bins luma router manifest runtime vgg",
         "chroma classifiers colorizers options decision",
-        "metadata expert_cache",
-        "imaging encoding",
-        "bundle",
+        "expert_cache metadata samples",
+        "bundle decoders encoding",
+        "imaging",
         "ensemble",
         "pipeline",
     ),

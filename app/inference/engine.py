@@ -14,14 +14,13 @@ import torch
 from app.inference.idle_trim import IdleTrimmer
 from app.metrics import Metrics
 from app.settings import Settings
-from models import imaging
 from models.bundle import Bundle, load_bundle
 from models.decision import Decision, Stopwatch
 from models.ensemble import Ensemble
 from models.errors import BundleError
-from models.imaging import Picture
+from models.imaging import Document, Picture
 from models.options import Options, RouteOptions
-from models.pipeline import render
+from models.pipeline import join, render
 from models.runtime import Runtime
 
 Read = Callable[[], Awaitable[bytes]]
@@ -100,11 +99,17 @@ class Engine:
             PictureError, OptionError: as `models.pipeline.colorize`.
             CheckpointError: an expert was evicted from memory, and its file has changed.
         """
-        async with self._decoded(read, options, background, options.format) as (ensemble, picture, watch):
-            ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
-            decision = decision.with_earlier_stages(watch)
-            content, format, decision = await self._run(self._picture_pool, render, picture, ab, decision, options)
-        self.metrics.observe(decision)
+        async with self._opened(read, options, background) as (ensemble, document, watch):
+            format = document.output_format(options.format)
+            rendered = []
+            for page in document.pages(options.page, format):
+                picture = await self._run(self._picture_pool, _decode, document, page, format, watch)
+                ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
+                decision = decision.with_earlier_stages(watch)
+                rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, options, format))
+                self.metrics.observe(rendered[-1].decision)
+                watch = Stopwatch()
+            content, decision = await self._run(self._picture_pool, join, rendered)
         return content, format, decision
 
     async def route(self, read: Read, options: RouteOptions) -> Decision:
@@ -113,7 +118,8 @@ class Engine:
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
-        async with self._decoded(read, options, background=False) as (ensemble, picture, watch):
+        async with self._opened(read, options, background=False) as (ensemble, document, watch):
+            picture = await self._run(self._picture_pool, _decode, document, 1, "auto", watch)
             decision = await self._run(self._network_pool, ensemble.route, picture, options)
         self.metrics.observe(decision := decision.with_earlier_stages(watch))
         return decision
@@ -134,26 +140,24 @@ class Engine:
         return Ensemble(bundle, Runtime(self.settings.device, self.settings.precision))
 
     async def _run_every_expert(self, ensemble: Ensemble) -> None:
-        gray = Picture(np.full((128, 128), 128, np.uint8), None, "PNG")
+        gray = Picture(np.full((128, 128), 128, np.uint8), None, "png")
         categories = ensemble.bundle.manifest.categories
         for category in {expert: category for category, expert in categories.items()}.values():
             await self._run(self._network_pool, ensemble.predict, gray, RouteOptions(category=category))
 
     @asynccontextmanager
-    async def _decoded(
-        self, read: Read, options: RouteOptions, background: bool, output_format: str = "auto"
-    ) -> AsyncIterator[tuple[Ensemble, Picture, Stopwatch]]:
-        """The current ensemble and the decoded picture, while one of the slots is held."""
+    async def _opened(
+        self, read: Read, options: RouteOptions, background: bool
+    ) -> AsyncIterator[tuple[Ensemble, Document, Stopwatch]]:
+        """The current ensemble and the file, while one of the slots is held."""
         ensemble, watch = self.ensemble, Stopwatch()
         ensemble.bundle.router.check(options.category)
         async with AsyncExitStack() as stack:
             with watch.stage("wait"):
                 await stack.enter_async_context(self._background_slot() if background else self._foreground_slot())
-            arguments = await read(), self.settings.max_pixels, output_format, watch
-            picture = await self._run(self._picture_pool, _decode, *arguments)
-            del arguments  # frees the upload while the picture is in memory
+            document = await self._run(self._picture_pool, Document, await read(), self.settings.max_pixels)
             try:
-                yield ensemble, picture, watch
+                yield ensemble, document, watch
             finally:
                 self._idle_trimmer.touch()
 
@@ -192,6 +196,6 @@ class Engine:
             raise
 
 
-def _decode(content: bytes, max_pixels: int, output_format: str, watch: Stopwatch) -> Picture:
+def _decode(document: Document, page: int, format: str, watch: Stopwatch) -> Picture:
     with watch.stage("decode"):
-        return imaging.decode(content, max_pixels, output_format)
+        return document.decode(page, format)

@@ -1,0 +1,143 @@
+"""Pixels as a file has them, of any depth and color model, and the luma that is made of them."""
+
+import hashlib
+import io
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from models.luma import SampleArray, UInt8Array, UInt16Array, luma16_of_rgb, luma_of_rgb, to_uint8
+
+Model = Literal["gray", "rgb", "cmyk", "lab"]
+_BANDS = {1: "gray", 3: "rgb", 4: "cmyk"}
+_INTERPRETATIONS = {
+    ("gray", 8): "b-w", ("gray", 16): "grey16", ("rgb", 8): "srgb", ("rgb", 16): "rgb16", ("cmyk", 8): "cmyk", ("cmyk", 16): "cmyk",
+}  # fmt: skip
+_GRID = np.linspace(0, 255, 9).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pixels of a file.
+
+    Args:
+        levels: `(h,w)` gray, `(h,w,3)` RGB or `(h,w,4)` CMYK (255 is full ink), uint8 or uint16.
+        alpha: `(h,w)`, of the same depth, or None.
+        profile: the ICC profile of the levels; empty for none.
+    """
+
+    levels: SampleArray
+    alpha: SampleArray | None = None
+    profile: bytes = b""
+
+    @property
+    def model(self) -> str:
+        """The color model."""
+        return _BANDS[1 if self.levels.ndim == 2 else self.levels.shape[2]]
+
+    @property
+    def is_16_bit(self) -> bool:
+        """Whether the levels have 16 bits."""
+        return self.levels.dtype == np.uint16
+
+
+def luma_of(samples: Samples) -> tuple[UInt8Array, UInt16Array | None, tuple[str, ...]]:
+    """The BT.601 luma `(h,w)` in 0 to 255; in 0 to 65535 as well, if the samples have 16 bits; and notes.
+
+    The levels are converted to sRGB first if they have a profile of another color space. Without a profile, CMYK is converted as by
+    Pillow. The luma of 8 bits is what Pillow's `convert("L")` gives.
+    """
+    levels: Any = samples.levels
+    notes: tuple[str, ...] = ()
+    if samples.profile and not is_srgb(samples.profile, samples.model):
+        converted = _to_srgb(samples)
+        if converted is None:
+            notes = ("the ICC profile does not fit the picture, whose levels are read as sRGB",)
+        else:
+            levels = converted
+    if levels.ndim == 3 and levels.shape[2] == 4:
+        levels = _rgb_of_cmyk(levels)
+    if not samples.is_16_bit:
+        return (levels if levels.ndim == 2 else luma_of_rgb(levels)), None, notes
+    luma16 = levels if levels.ndim == 2 else luma16_of_rgb(levels)
+    return to_uint8(luma16), luma16, notes
+
+
+def scaled_levels(values: NDArray[Any], white_is_zero: bool = False) -> tuple[SampleArray, tuple[str, ...]]:
+    """Levels of any numeric type as uint8 or uint16, and notes.
+
+    Unsigned levels of 8 and 16 bits stay as they are. Floating-point levels have 1, 255 or 65535 as white: the smallest of these
+    that holds 99.9% of them, so that a few that are brighter do not make the picture black. Unsigned levels of 32 bits have their
+    type's white. Levels with negatives, and floating-point levels beyond 65535, have no white that is known: their darkest and
+    brightest 0.1% become black and white. Levels that are not numbers are black.
+    """
+    if values.dtype in (np.uint8, np.uint16):
+        return values, ()
+    floats = np.nan_to_num(values.astype(np.float32))
+    low, high = (float(level) for level in np.quantile(floats[:: max(1, len(floats) // 2000)], (0.001, 0.999)))
+    black, notes = 0.0, tuple[str, ...]()
+    if np.issubdtype(values.dtype, np.integer) and low >= 0:
+        white = float(np.iinfo(values.dtype).max)
+    else:
+        white = next((white for white in (1.0, 255.0, 65_535.0) if high <= white * 1.001), high)
+        if low < -0.01 * white or white == high:
+            black, white = low, max(high, low + 1e-6)
+            notes = ("the levels have no known black and white: the darkest and the brightest 0.1% became black and white",)
+    scaled = ((floats - black) * (65_535 / (white - black))).clip(0, 65_535)
+    levels = scaled.round().astype(np.uint16)
+    return (65_535 - levels if white_is_zero else levels), notes
+
+
+def is_readable(profile: bytes) -> bool:
+    """Whether an ICC profile can be read at all."""
+    try:
+        ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except (OSError, ImageCms.PyCMSError):
+        return False
+    return True
+
+
+def is_srgb(profile: bytes, model: str) -> bool:
+    """Whether a profile converts every color of a grid to itself, within one level, whatever the name of the profile."""
+    key = hashlib.sha256(profile).digest(), model
+    if key not in _known:
+        if model == "gray":
+            probe = Samples(np.arange(256, dtype=np.uint8)[None], profile=profile)
+        else:
+            probe = Samples(np.stack(np.meshgrid(_GRID, _GRID, _GRID), axis=-1).reshape(27, 27, 3), profile=profile)
+        converted = _to_srgb(probe) if model in ("gray", "rgb") else None
+        same = probe.levels if probe.levels.ndim == 3 else np.repeat(probe.levels[..., None], 3, axis=2)
+        equal = converted is not None and int(np.abs(converted.astype(int) - same.astype(int)).max()) <= 1
+        _known[key] = equal
+        while len(_known) > 64:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+_known: OrderedDict[tuple[bytes, str], bool] = OrderedDict()  # answers of `is_srgb`, because scanners embed the same few profiles
+
+
+def _to_srgb(samples: Samples) -> SampleArray | None:
+    """RGB `(h,w,3)` of the same depth in sRGB, by the profile; None if it does not fit the levels or is damaged."""
+    depth = 16 if samples.is_16_bit else 8
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(samples.levels))
+    image = image.copy(interpretation=_INTERPRETATIONS[samples.model, depth])
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", samples.profile)
+    try:
+        converted: SampleArray = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=depth).numpy()
+    except pyvips.Error:
+        return None
+    return converted if converted.ndim == 3 and converted.shape[2] == 3 else None
+
+
+def _rgb_of_cmyk(levels: SampleArray) -> SampleArray:
+    if levels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(levels, "CMYK").convert("RGB"))
+    ink = levels.astype(np.float32) / 65_535
+    rgb: UInt16Array = ((1 - ink[..., :3]) * (1 - ink[..., 3:]) * 65_535).round().astype(np.uint16)
+    return rgb
