@@ -1,13 +1,21 @@
 """What routes depend on: the parts of the application in `app.state`, as annotations for FastAPI."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
+from starlette.datastructures import UploadFile
 
+from app.errors import ServiceError
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
+from app.schemas import JobOptions
 from app.survey.store import Survey
+from models.errors import UnknownOption
+from models.options import Options, RouteOptions
+
+Model = TypeVar("Model", bound=RouteOptions)
 
 
 def _engine(request: Request) -> Engine:
@@ -30,7 +38,62 @@ def _survey(request: Request) -> Survey:
     return survey
 
 
+def _options(model: type[Model], parts: tuple[str, ...], repeatable: tuple[str, ...] = ()) -> Callable[..., Awaitable[Model]]:
+    """The options of a request: query parameters and form fields, with equal effect.
+
+    Args:
+        model: of the options.
+        parts: the names of the files that the form may have.
+        repeatable: those that may be repeated.
+    """
+
+    async def options(request: Request, query: Annotated[Any, Query()]) -> Model:
+        given: dict[str, Any] = query.model_dump(exclude_unset=True)
+        seen: set[str] = set()
+        for name, value in (await request.form()).multi_items():
+            is_file = isinstance(value, UploadFile)
+            if is_file and name not in parts:
+                raise ServiceError("bad-request", f"there is no part called {name!r}: {request.scope['policy'].expects}")
+            if not is_file and name in parts:
+                detail = (
+                    f"the part {name!r} is a text and not a file, because it has no file name: {request.scope['policy'].expects}"
+                )
+                raise ServiceError("bad-request", detail)
+            if not is_file and name not in model.model_fields:
+                raise UnknownOption(name, tuple(model.model_fields))
+            if name in (given if not is_file else ()) or (name in seen and name not in repeatable):
+                raise ServiceError("bad-request", f"{name!r} is given twice: give it once.{_SEVERAL if is_file else ''}")
+            seen.add(name)
+            if not is_file:
+                given[name] = value
+        return model(**given)
+
+    options.__annotations__["query"] = Annotated[model, Query()]
+    return options
+
+
+_SEVERAL = " Several pictures go to /v1/colorize/batch or /v1/jobs."
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have, which would otherwise be ignored.
+
+    Raises:
+        UnknownOption: there is one.
+    """
+    path = request.app.openapi()["paths"].get(request.scope["route"].path, {})
+    operation = path.get("get" if request.method == "HEAD" else request.method.lower(), {})
+    known = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            raise UnknownOption(name, known)
+
+
 EngineDep = Annotated[Engine, Depends(_engine)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 JobsDep = Annotated[JobQueue | None, Depends(_jobs)]
 SurveyDep = Annotated[Survey, Depends(_survey)]
+OptionsDep = Annotated[Options, Depends(_options(Options, ("file",)))]
+RouteOptionsDep = Annotated[RouteOptions, Depends(_options(RouteOptions, ("file",)))]
+BatchOptionsDep = Annotated[Options, Depends(_options(Options, ("files", "archive"), repeatable=("files",)))]
+JobOptionsDep = Annotated[JobOptions, Depends(_options(JobOptions, ("files", "archive"), repeatable=("files",)))]

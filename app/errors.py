@@ -46,6 +46,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "job-unfinished": ProblemType(409, "the job is running: 12 of 200 items are finished. Follow its events, or cancel it."),
     "not-found": ProblemType(404, "there is no job '6f1c…': it has expired, was deleted, or never existed."),
     "method-not-allowed": ProblemType(405, "GET is not allowed for /v1/colorize: use POST."),
+    "range-not-satisfiable": ProblemType(416, "the range begins at byte 5000, and there are 4000: ask for less."),
     "unauthorized": ProblemType(401, "this needs an API key. Send one as Authorization: Bearer KEY."),
     "too-many-requests": ProblemType(429, "the key 'press' has used up its requests of this minute: wait 12 seconds."),
     "overloaded": ProblemType(503, "64 requests of this kind are in progress, which is the limit: try again after 1 second."),
@@ -154,7 +155,8 @@ def _handle_invalid_request(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     where, name = str(first["loc"][0]), str(first["loc"][-1])
     if where in ("query", "path", "header") and first["type"] != "missing":
-        return _handle_own_error(request, OptionError(name, first.get("input"), first["msg"]))
+        kind = "a whole number" if first["type"].startswith("int_") else first["msg"].removeprefix("Input should be ")
+        return _handle_own_error(request, OptionError(name, first.get("input"), kind))
     return error_response("bad-request", request.scope["policy"].expects)
 
 
@@ -162,7 +164,10 @@ def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
     if detail.startswith("Too many files"):  # the form parser of Starlette reports every error with the status 400
-        return error_response("too-large", f"{detail} Send them in parts.")
+        limit = request.app.state.engine.settings.max_items
+        return error_response("too-large", f"there are more than {limit} files, which is the limit: send them in parts.")
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        return error_response("not-found", f"there is nothing at {request.url.path}: see /docs for the paths.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return _method_not_allowed(request)
     type_ = _TYPE_OF_STATUS.get(error.status_code)

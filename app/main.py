@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI, Security
+from fastapi import Depends, FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 from starlette.formparsers import MultiPartParser
 
 from app.api_keys import ApiKeyStore, read_keys
+from app.dependencies import refuse_unknown_query
 from app.errors import add_error_handlers
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue, LocksUnsupported
@@ -99,7 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_error_handlers(app)
     bearer = [Security(HTTPBearer(auto_error=False))] if keys is not None else []  # for OpenAPI; the middleware checks the key
     for router in keyed:
-        app.include_router(router, dependencies=bearer)
+        app.include_router(router, dependencies=[*bearer, Depends(refuse_unknown_query)])
     for router in open_:
         app.include_router(router)
     page.mount_static_files(app)

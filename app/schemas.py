@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from models.decision import Decision
+from models.options import Options
 
 
 class ColorizedImage(BaseModel):
@@ -53,13 +54,22 @@ class Problem(BaseModel):
 class ItemRecord(BaseModel):
     """The result of one item of a batch or a job: a decision record or a problem. `decisions.json` is a list of these."""
 
-    name: str = Field(description="of the uploaded file")
+    name: str = Field(description="of the uploaded file, as it was sent")
     output: str | None = Field(None, description="its name in the ZIP archive")
     decision: Decision | None = None
     problem: Problem | None = None
 
 
 JobState = Literal["queued", "running", "finished", "cancelled"]
+WebhookState = Literal["pending", "delivered", "failed"]
+
+
+class JobOptions(Options):
+    """The options of a job."""
+
+    webhook: str | None = Field(
+        None, max_length=2000, description="address that is called when the job has ended, in an origin that the server allows"
+    )
 
 
 class JobStatus(BaseModel):
@@ -72,6 +82,7 @@ class JobStatus(BaseModel):
     failed: int = Field(description="items with a problem")
     created: datetime
     expires: datetime | None = Field(None, description="when the results are deleted; set once the job is finished or cancelled")
+    webhook: WebhookState | None = Field(None, description="whether the webhook was delivered, if the job has one")
 
 
 class ItemEvent(BaseModel):

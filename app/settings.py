@@ -3,12 +3,13 @@
 import os
 import re
 import socket
+from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.bundle import EVERYDAY
@@ -63,6 +64,14 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname, pattern=r"^[\w.-]{1,64}$", description="name of this process among the replicas"
     )
 
+    webhook_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins that jobs may call when they have ended, separated by commas; none by default"
+    )
+    webhook_secret: str = Field(
+        "", repr=False, description="signs webhooks: `whsec_` and 24 to 64 random bytes in base64; needed with `WEBHOOK_ORIGINS`"
+    )
+    webhook_private: bool = Field(False, description="1 allows webhooks to hosts with private addresses")
+
     keys: Path | None = Field(None, description="file of API keys, created by `chromaroute key add`")
     allow_anonymous: bool = Field(False, description="1 allows listening without keys on addresses other than loopback")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -70,17 +79,26 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="`text`, or `json` with one object per line")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
-    @field_validator("cors_origins")
+    @field_validator("cors_origins", "webhook_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [origin for origin in value if not re.fullmatch(r"https?://[^/]+", origin)]:
             raise ValueError(f"{wrong[0]!r} is not an origin: give scheme and host, such as https://album.example")
         return value
+
+    @model_validator(mode="after")
+    def _check_webhooks(self) -> "Settings":
+        if self.webhook_origins and not _is_webhook_secret(self.webhook_secret):
+            raise ValueError(
+                "CHROMAROUTE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, such as the output of: "
+                "echo whsec_$(openssl rand -base64 32)"
+            )
+        return self
 
     @field_validator("database")
     @classmethod
@@ -103,8 +121,9 @@ def load_settings(**given: object) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         problems = "; ".join(
-            f"{PREFIX}{str(item['loc'][0]).upper()} is {item['input']!r}: {item['msg']}" for item in error.errors()
-        )  # fmt: skip
+            f"{PREFIX}{str(item['loc'][0]).upper()} is {item['input']!r}: {item['msg']}" if item["loc"] else str(item["msg"])
+            for item in error.errors()
+        )
         raise SettingsError(f"the settings are not valid: {problems}.") from error
 
 
@@ -120,6 +139,13 @@ def check_exposure(settings: Settings, host: str) -> None:
         f"listening on {host} without API keys would let anyone who can reach it use it: create a key (chromaroute key add NAME) "
         f"and set {PREFIX}KEYS to its file, or set {PREFIX}ALLOW_ANONYMOUS=1 if something else restricts access."
     )
+
+
+def _is_webhook_secret(secret: str) -> bool:
+    try:
+        return secret.startswith("whsec_") and 24 <= len(b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

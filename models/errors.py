@@ -50,8 +50,9 @@ class UnknownOption(OptionError):
     """There is no option of that name."""
 
     def __init__(self, option: str, known: Iterable[str]) -> None:
-        self.option, self.value, self.valid = option, None, "one of " + ", ".join(known)
-        ChromarouteError.__init__(self, f"there is no option {option!r}: the options are {', '.join(known)}.")
+        names = ", ".join(known)
+        self.option, self.value, self.valid = option, None, f"one of {names}" if names else "nothing"
+        ChromarouteError.__init__(self, f"there is no option {option!r}: {f'the options are {names}' if names else 'omit it'}.")
 
 
 class BundleError(ChromarouteError):

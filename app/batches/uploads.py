@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import IO
 
 from starlette.datastructures import UploadFile
 
+from app.batches.entry_names import entry_name
 from app.batches.file_names import UniqueNames, is_system_file, safe_name
 from app.errors import ServiceError
 from app.inference.engine import Read
@@ -16,13 +18,16 @@ from app.settings import Settings
 from models.errors import BrokenPicture, PictureTooLarge
 
 _ENTRY_BYTES = 1024  # generous size of an entry in the directory of an archive
+_LOCAL_HEADER = 30  # bytes before the name
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a batch or a job: its name, which is safe and unique, and a function that reads it."""
+    """One picture of a batch or a job: its name as it was sent, a safe and unique path, and a function that reads it."""
 
     name: str
+    path: str
     read: Read
 
 
@@ -44,7 +49,7 @@ def read_items(files: Sequence[UploadFile], archive: UploadFile | None, settings
         detail = f"there are more than {settings.max_items} pictures, which is the limit: send them in parts."
         raise ServiceError("too-large", detail)
     names = UniqueNames()
-    return [replace(item, name=names.claim(item.name)) for item in items]
+    return [replace(item, path=names.claim(item.path)) for item in items]
 
 
 def _item_of_file(file: UploadFile, settings: Settings) -> Item:
@@ -53,7 +58,7 @@ def _item_of_file(file: UploadFile, settings: Settings) -> Item:
         await file.seek(0)
         return await file.read()
 
-    return Item(safe_name(file.filename or ""), read)
+    return _item(file.filename or "picture", read)
 
 
 def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
@@ -61,25 +66,53 @@ def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
     try:
         archive = zipfile.ZipFile(limited)
         limited.max_read = settings.max_batch_bytes
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_system_file(entry.filename)]
-    except (zipfile.BadZipFile, OSError, ValueError, IndexError, RuntimeError, EOFError) as error:
+        named = [(entry, entry_name(entry)) for entry in archive.infolist()]
+        entries = [(entry, name) for entry, name in named if not name.endswith(("/", "\\")) and not is_system_file(name)]
+        for entry, _ in entries:
+            _accept_other_slashes(limited, entry)
+    except (zipfile.BadZipFile, OSError, ValueError, IndexError, RuntimeError, EOFError, struct.error) as error:
         raise ServiceError("broken-archive", f"this is not a zip archive that can be read ({error}): create it again.") from error
-    total = sum(entry.file_size for entry in entries)
+    total = sum(entry.file_size for entry, _ in entries)
     if total > settings.max_unpacked_bytes:
         detail = f"the archive unpacks to {total} bytes, and the limit is {settings.max_unpacked_bytes}: send it in parts."
         raise ServiceError("too-large", detail)
 
-    def item_of(entry: zipfile.ZipInfo) -> Item:
+    def item_of(entry: zipfile.ZipInfo, name: str) -> Item:
         def unpack() -> bytes:
             _check_size(entry.file_size, settings)
             try:
                 return archive.read(entry)  # never more than file_size, whatever the data contain
             except Exception as error:  # every compression method raises errors of its own
-                raise BrokenPicture(f"it cannot be unpacked ({error}): create the archive again, without a password.") from error
+                raise BrokenPicture(f"it cannot be unpacked ({error}): {_repack(entry)}.") from error
 
-        return Item(safe_name(entry.filename), lambda: asyncio.to_thread(unpack))
+        return _item(name, lambda: asyncio.to_thread(unpack))
 
-    return [item_of(entry) for entry in entries]
+    return [item_of(entry, name) for entry, name in entries]
+
+
+def _item(name: str, read: Read) -> Item:
+    return Item(name.encode(errors="replace").decode(), safe_name(name), read)
+
+
+def _repack(entry: zipfile.ZipInfo) -> str:
+    if entry.flag_bits & _ENCRYPTED:
+        return "create the archive again, without a password"
+    return "create the archive again, with the method deflate or stored"
+
+
+def _accept_other_slashes(file: "_LimitedReader", entry: zipfile.ZipInfo) -> None:
+    """Some archivers write other slashes in the header of an entry than in the directory, which zipfile takes for damage."""
+    if "\\" not in entry.orig_filename and "/" not in entry.orig_filename:
+        return
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    if header[:4] != b"PK\x03\x04":
+        return
+    (size,) = struct.unpack_from("<H", header, 26)
+    encoding = "utf-8" if struct.unpack_from("<H", header, 6)[0] & _UTF8 else "cp437"
+    name = file.read(size).decode(encoding, errors="replace")
+    if name.replace("\\", "/") == entry.orig_filename.replace("\\", "/"):
+        entry.orig_filename = name
 
 
 class _LimitedReader:

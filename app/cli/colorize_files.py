@@ -1,4 +1,7 @@
-"""Colorizes many files: plans outputs, skips existing ones, reports failures. Resumable, because outputs are written atomically."""
+"""Colorizes many files: plans outputs, skips existing ones, reports failures. Resumable, because outputs are written atomically.
+
+Pictures are found by their first bytes, whatever their names.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,14 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.batches.file_names import FORMATS, is_system_file, output_name
 from models.atomic_files import replace_file
+from models.decision import Decision
+from models.decoders import READS, format_of
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
+from models.imaging import WRITES
 from models.options import Options
 from models.pipeline import colorize
 from models.router import AUTO
 
-READS = {*FORMATS, ".bmp", ".gif"}
 SUFFIX = "-colorized"  # of outputs beside their inputs
+_FIRST_BYTES = 64  # of a file, which tell its format
+_FILES = {*FORMATS, ".bmp", ".gif", ".heic", ".jp2"}  # suffixes by which `out` is a file and not a folder
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,15 @@ class FileTask:
     format: str
 
 
-def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[FileTask]:
+@dataclass(frozen=True)
+class Plan:
+    """What to colorize, and the files of the folders that are left out: no pictures, hidden, or made by systems and archivers."""
+
+    tasks: list[FileTask]
+    skipped: list[Path]
+
+
+def plan(paths: Sequence[Path], out: Path | None, format: str) -> Plan:
     """The output of every input, in the order of the paths; folders are searched.
 
     Without `out`, `scan.jpg` becomes `scan-colorized.jpg` beside it, and `box/` becomes `box-colorized/`. An output in another
@@ -42,15 +57,16 @@ def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[FileTask]
     """
     if missing := [path for path in paths if not path.exists()]:
         raise OptionError("PATH", str(missing[0]), "files and folders that exist")
-    if out is not None and out.suffix.lower() in READS and not out.is_dir():
+    skipped: list[Path] = []
+    if out is not None and out.suffix.lower() in _FILES and not out.is_dir():
         tasks = [_single_task(paths, out, format)]
     else:
-        tasks = [_task(source, folder, suffix, format) for source, folder, suffix in _find_pictures(paths, out)]
+        tasks = [_task(source, folder, suffix, format) for source, folder, suffix in _find_pictures(paths, out, skipped)]
     if not tasks:
-        raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(sorted(READS))})")
+        raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(READS)})")
     if replaced := [task.source for task in tasks if task.target.resolve() == task.source.resolve()]:
         raise OptionError("--out", str(out), f"another path, because {replaced[0]} would be replaced")
-    return _with_unique_targets(tasks)
+    return Plan(_with_unique_targets(tasks), skipped)
 
 
 def run(
@@ -69,7 +85,8 @@ def run(
             bar = progress.add_task("colorizing", total=len(tasks))
             for task in tasks:
                 try:
-                    records[str(task.source)] = _colorize(task, ensemble, options, max_pixels)
+                    decision = colorize_one(task, ensemble, options, max_pixels)
+                    records[str(task.source)] = {"output": str(task.target), **decision.model_dump(mode="json")}
                 except (ChromarouteError, OSError) as error:
                     failures[task.source] = str(error)
                     records[str(task.source)] = {"error": str(error)}
@@ -89,8 +106,8 @@ def _single_task(paths: Sequence[Path], out: Path, format: str) -> FileTask:
     return FileTask(paths[0], out, written)
 
 
-def _find_pictures(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path, str]]:
-    """Each picture, the folder of its output, and the suffix that is added to its name."""
+def _find_pictures(paths: Sequence[Path], out: Path | None, skipped: list[Path]) -> Iterator[tuple[Path, Path, str]]:
+    """Each picture, the folder of its output, and the suffix that is added to its name; other files are added to `skipped`."""
     for path in paths:
         if path.is_file():
             yield (path, out, "") if out else (path, path.parent, SUFFIX)
@@ -98,14 +115,27 @@ def _find_pictures(paths: Sequence[Path], out: Path | None) -> Iterator[tuple[Pa
         root = out or path.resolve().with_name(path.resolve().name + SUFFIX)
         inside = path.resolve() in root.resolve().parents  # outputs of an earlier run are not inputs
         for source in sorted(path.rglob("*")):
-            if source.suffix.lower() not in READS or is_system_file(str(source.relative_to(path))):
+            if not source.is_file() or (inside and root.resolve() in source.resolve().parents):
                 continue
-            if source.is_file() and not (inside and root.resolve() in source.resolve().parents):
+            if is_system_file(str(source.relative_to(path))) or _format(source) is None:
+                skipped.append(source)
+            else:
                 yield source, root / source.parent.relative_to(path), ""
 
 
+def _format(source: Path) -> str | None:
+    """The format of a file by its first bytes; None if it is no picture, or cannot be read."""
+    try:
+        with source.open("rb") as file:
+            return format_of(file.read(_FIRST_BYTES))
+    except OSError:
+        return None
+
+
 def _task(source: Path, folder: Path, suffix: str, format: str) -> FileTask:
-    written = (FORMATS.get(source.suffix.lower()) or "png") if format == AUTO else format
+    found = _format(source)
+    written = (found if found in WRITES else "png") if format == AUTO else format
+    assert written is not None
     return FileTask(source, folder / output_name(f"{source.stem}{suffix}{source.suffix}", written), written)
 
 
@@ -122,11 +152,12 @@ def _with_unique_targets(tasks: Sequence[FileTask]) -> list[FileTask]:
     return unique
 
 
-def _colorize(task: FileTask, ensemble: Ensemble, options: Options, max_pixels: int) -> dict[str, object]:
+def colorize_one(task: FileTask, ensemble: Ensemble, options: Options, max_pixels: int) -> Decision:
+    """Colorize a picture; the output is written completely or not at all."""
     options = options.model_copy(update={"format": task.format})
     content, _, decision = colorize(task.source.read_bytes(), ensemble, options, max_pixels)
     replace_file(task.target, content)
-    return {"output": str(task.target), **decision.model_dump(mode="json")}
+    return decision
 
 
 def _read_report(report: Path | None) -> dict[str, dict[str, object]]:

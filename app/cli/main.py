@@ -1,6 +1,7 @@
 """The commands: colorize, serve, bundle show and verify, key add, list and revoke."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,21 @@ from rich.console import Console
 from rich.table import Table
 
 from app.api_keys import add_key, read_keys, revoke_key
-from app.cli import colorize_files
+from app.batches.file_names import FORMATS
+from app.cli import colorize_files, watch_folders
 from app.cli.option_parameters import with_options
 from app.logs import configure_logs
 from app.main import create_app
 from app.server import run_server
-from app.settings import check_exposure, load_settings
+from app.settings import Settings, check_exposure, load_settings
+from models import pipeline
+from models.atomic_files import replace_file
 from models.bundle import EVERYDAY, load_bundle, verify_bundle
 from models.ensemble import Ensemble
-from models.errors import ChromarouteError
+from models.errors import ChromarouteError, OptionError
 from models.manifest import read_manifest
 from models.options import Options
+from models.router import AUTO
 from models.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Colorize black-and-white photographs.", pretty_exceptions_enable=False)
@@ -36,27 +41,66 @@ KeysFile = Annotated[Path, typer.Option(help="File of the keys; the server reads
 @with_options(Options)
 def colorize(
     options: Options,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders, which are searched.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder.")] = None,
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders, which are searched; - is the standard input.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder; - is the standard output.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
+    watch: Annotated[bool, typer.Option(help="Continue with new pictures of the folders as they arrive.")] = False,
     report: Annotated[Path | None, typer.Option(help="Add all decision records and errors to this JSON file.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
 ) -> None:
     """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""
     settings = load_settings(bundle=bundle)
-    tasks = colorize_files.plan(paths, out, options.format)
-    ensemble = Ensemble(load_bundle(settings.bundle), Runtime(settings.device, settings.precision))
-    ensemble.bundle.router.check(options.category)
+    if Path("-") in paths or out == Path("-"):
+        _colorize_stream(paths, out, options, settings)
+        return
+    tasks, skipped_files = [], []
+    if not watch:
+        plan = colorize_files.plan(paths, out, options.format)
+        tasks, skipped_files = plan.tasks, plan.skipped
+    ensemble = _load_ensemble(settings, options)
     console = Console(stderr=True)
+    if watch:
+        with suppress(KeyboardInterrupt):
+            watch_folders.watch(paths, out, ensemble, options, settings.max_pixels, console)
+        return
     waiting = [task for task in tasks if force or not task.target.exists()]
     done, failures = colorize_files.run(waiting, ensemble, options, settings.max_pixels, console, report)
     skipped = len(tasks) - len(waiting)
     existing = f"{skipped} exist already{' (--force replaces them)' if skipped else ''}"
-    console.print(f"{done} colorized, {existing}, {len(failures)} failed")
+    console.print(f"{done} colorized, {existing}, {len(failures)} failed, {len(skipped_files)} skipped")
+    for path in skipped_files:
+        console.print(f"{path}: skipped, not a picture or a file of the system", markup=False, highlight=False, soft_wrap=True)
     for path, message in failures.items():
         console.print(f"{path}: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _load_ensemble(settings: Settings, options: Options) -> Ensemble:
+    """The ensemble of the settings, after a check of the requested category."""
+    ensemble = Ensemble(load_bundle(settings.bundle), Runtime(settings.device, settings.precision))
+    ensemble.bundle.router.check(options.category)
+    return ensemble
+
+
+def _colorize_stream(paths: list[Path], out: Path | None, options: Options, settings: Settings) -> None:
+    """Colorize one picture from the standard input, or to the standard output."""
+    if len(paths) != 1:
+        raise OptionError("PATH", ", ".join(map(str, paths)), "one picture, because it is streamed")
+    content = sys.stdin.buffer.read() if paths[0] == Path("-") else paths[0].read_bytes()
+    written = FORMATS.get(out.suffix.lower()) if out is not None and out != Path("-") else None
+    if written and options.format == AUTO:
+        options = options.model_copy(update={"format": written})
+    output, _, decision = pipeline.colorize(content, _load_ensemble(settings, options), options, settings.max_pixels)
+    if out is None or out == Path("-"):
+        sys.stdout.buffer.write(output)
+        sys.stdout.buffer.flush()
+    else:
+        replace_file(out, output)
+    for note in decision.notes:
+        print(note, file=sys.stderr)
 
 
 @app.command()

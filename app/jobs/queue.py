@@ -27,6 +27,8 @@ from app.inference.engine import Engine
 from app.jobs.heartbeats import Heartbeat
 from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
 from app.jobs.store import JobCard, JobFolder, JobStore
+from app.jobs.webhooks import deliver
+from app.schemas import JobOptions
 from app.settings import Settings, SettingsError
 from models.errors import OptionError, PictureError
 from models.options import Options
@@ -36,7 +38,8 @@ POLL = 0.25  # seconds between two polls of the queue
 ITEM_RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
 ATTEMPTS = 5  # after which such a failure becomes the problem of the item
 SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
-QUEUE = "items"
+QUEUE, WEBHOOKS = "items", "webhooks"
+WEBHOOKS_AT_ONCE = 4
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -106,7 +109,7 @@ class JobQueue:
         if self._lock is not None:
             self._lock.release()
 
-    async def add(self, items: Sequence[Item], options: Options, owner: str | None, idempotency_key: str | None) -> JobFolder:
+    async def add(self, items: Sequence[Item], options: JobOptions, owner: str | None, idempotency_key: str | None) -> JobFolder:
         """Store a job and queue it. The same idempotency key of the same owner returns the same job.
 
         Raises:
@@ -117,9 +120,10 @@ class JobQueue:
             detail = f"{self._backlog} items of jobs are not finished, and the limit is {limit}: try again in a minute."
             raise ServiceError("overloaded", detail, retry_after=60)
         job_id = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()[:32] if idempotency_key else uuid.uuid4().hex
-        names = [item.name for item in items]
         card = JobCard(
-            id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, options=options, names=names
+            id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, webhook=options.webhook,
+            options=Options(**options.model_dump(exclude={"webhook"})),
+            names=[item.name for item in items], paths=[item.path for item in items],
         )  # fmt: skip
         job, is_new = await self.store.create(card, items)
         self._worker.submit(lambda: self._enqueue(job))
@@ -149,6 +153,8 @@ class JobQueue:
                 elif status.expires < now:
                     job.delete()
                     self._delete_tasks(job.card.id)
+                else:
+                    self._enqueue_webhook(job, now)
         self.store.sweep(now)
         self._backlog = backlog
         self.engine.metrics.job_backlog.set(backlog)
@@ -176,8 +182,13 @@ class JobQueue:
                 with self._count_lock:
                     self._running -= 1
 
-        self._task = colorize
+        @DBOS.workflow(name="webhook", max_recovery_attempts=None)
+        def webhook(job_id: str, attempt: int) -> None:
+            self._deliver_webhook(job_id, attempt)
+
+        self._task, self._webhook_task = colorize, webhook
         DBOS.launch()
+        DBOS.register_queue(WEBHOOKS, worker_concurrency=WEBHOOKS_AT_ONCE, polling_interval_sec=1.0)
         DBOS.register_queue(QUEUE, worker_concurrency=self.engine.slots + 1, polling_interval_sec=POLL)
 
     def _enqueue_all(self) -> None:
@@ -193,6 +204,26 @@ class JobQueue:
             for first in range(0, len(job.card.names), CHUNK):
                 with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{first}"):
                     DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
+
+    def _enqueue_webhook(self, job: JobFolder, now: datetime) -> None:
+        """Queue the next attempt to deliver the webhook of a job that has ended, if it is due; queued attempts stay as they are."""
+        delivery = job.delivery
+        if job.card.webhook is None or delivery.outcome != "pending" or (delivery.due is not None and delivery.due > now):
+            return
+        with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-webhook-{delivery.attempts}"):
+            DBOS.enqueue_workflow(WEBHOOKS, self._webhook_task, job.card.id, delivery.attempts)
+
+    def _deliver_webhook(self, job_id: str, attempt: int) -> None:
+        """One attempt to deliver the webhook of a job, in a thread of DBOS; its outcome is stored in the folder of the job."""
+        job = self.store.find(job_id)
+        if job is None or job.card.webhook is None or job.delivery.attempts != attempt:
+            return
+        with suppress(FileNotFoundError):  # deleted in the meantime
+            status, now = job.status(self.settings.job_hours), datetime.now(UTC)
+            reason = deliver(job.card.webhook, f"job-{job.card.id}-{job.card.arrival}", status, self.settings, now)
+            job.delivery = job.delivery.after(reason, now)
+            if reason:
+                log.warning("attempt %d to deliver the webhook of job %s failed: %s", attempt + 1, job_id, reason)
 
     def _delete_tasks(self, job_id: str) -> None:
         tasks = DBOS.list_workflows(workflow_id_prefix=f"{job_id}-")
@@ -222,8 +253,8 @@ class JobQueue:
         async def read() -> bytes:
             return await asyncio.to_thread(job.read_input, index)
 
-        item, errors = Item(job.card.names[index], read), (Exception,) if is_last_attempt else (PictureError, OptionError)
-        record, content = await colorize_item(self.engine, item, job.card.options, errors)
+        errors = (Exception,) if is_last_attempt else (PictureError, OptionError)
+        record, content = await colorize_item(self.engine, job.card.item(index, read), job.card.options, errors)
         await asyncio.to_thread(job.finish, index, record, content)
         self.engine.metrics.job_items.labels("failed" if content is None else "done").inc()
 

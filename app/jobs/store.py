@@ -5,6 +5,7 @@
     jobs/ID/out/000000        outputs
     jobs/ID/out/000000.done   records; .failed for an item that has a problem instead of an output
     jobs/ID/cancelled         exists once the job was cancelled
+    jobs/ID/webhook.json      the state of its webhook
 
 There is no other state: any process that can read the folder can report on a job and continue it.
 """
@@ -15,15 +16,18 @@ import hashlib
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
+from app.inference.engine import Read
+from app.jobs.webhooks import Delivery
 from app.schemas import ItemRecord, JobStatus
 from models.atomic_files import replace_file
 from models.errors import ChromarouteError
@@ -31,6 +35,7 @@ from models.options import Options
 
 _ID = re.compile("[0-9a-f]{32}")
 _LEFTOVER_SECONDS = 86_400
+_DELIVERY = TypeAdapter(Delivery)
 
 
 class JobCard(BaseModel):
@@ -45,7 +50,20 @@ class JobCard(BaseModel):
     owner: str | None
     digest: str = ""
     options: Options
+    webhook: str | None = None
     names: list[str]
+    paths: list[str] = []  # empty in jobs of earlier versions, whose names are safe paths
+
+    def item(self, index: int, read: Read) -> Item:
+        """An item of the job; `read` returns its upload."""
+        return Item(self.names[index], (self.paths or self.names)[index], read)
+
+
+class StoredRecord(ItemRecord):
+    """The record of an item, with size and CRC-32 of its output."""
+
+    size: int | None = None
+    crc32: int | None = None
 
 
 class JobFolder:
@@ -59,15 +77,15 @@ class JobFolder:
         """An uploaded item."""
         return (self.folder / "in" / f"{index:06}").read_bytes()
 
-    def read_output(self, index: int) -> bytes:
-        """The output of an item."""
-        return (self.folder / "out" / f"{index:06}").read_bytes()
+    def output(self, index: int) -> Path:
+        """The file of the output of an item."""
+        return self.folder / "out" / f"{index:06}"
 
-    def record(self, index: int) -> ItemRecord | None:
+    def record(self, index: int) -> StoredRecord | None:
         """The record of an item; None if it is not finished."""
         for path in self._records(index):
             with suppress(FileNotFoundError, ValidationError):
-                return ItemRecord.model_validate_json(path.read_bytes())
+                return StoredRecord.model_validate_json(path.read_bytes())
         return None
 
     def finish(self, index: int, record: ItemRecord, content: bytes | None) -> None:
@@ -79,9 +97,11 @@ class JobFolder:
         if self.record(index) is not None:
             return
         out, (done, failed) = self.folder / "out", self._records(index)
+        stored = StoredRecord(**dict(record))
         if content is not None:
+            stored = stored.model_copy(update={"size": len(content), "crc32": zlib.crc32(content)})
             replace_file(out / f"{index:06}", content, make_folder=False)
-        replace_file(failed if content is None else done, record.model_dump_json(exclude_none=True).encode(), make_folder=False)
+        replace_file(failed if content is None else done, stored.model_dump_json(exclude_none=True).encode(), make_folder=False)
         (self.folder / "in" / f"{index:06}").unlink(missing_ok=True)
 
     def cancel(self) -> None:
@@ -95,6 +115,18 @@ class JobFolder:
             self.folder.rename(trash / "job")
         finally:
             shutil.rmtree(trash, ignore_errors=True)
+
+    @property
+    def delivery(self) -> Delivery:
+        """The state of the webhook."""
+        try:
+            return _DELIVERY.validate_json((self.folder / "webhook.json").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return Delivery()
+
+    @delivery.setter
+    def delivery(self, delivery: Delivery) -> None:
+        replace_file(self.folder / "webhook.json", _DELIVERY.dump_json(delivery), make_folder=False)
 
     @property
     def deleted(self) -> bool:
@@ -119,7 +151,8 @@ class JobFolder:
             changed = max((self.folder / name).stat().st_mtime for name in ("out", "."))
             expires = datetime.fromtimestamp(changed, UTC) + timedelta(hours=hours)
         return JobStatus(
-            id=self.card.id, state=state, total=total, done=done, failed=failed, created=self.card.created, expires=expires
+            id=self.card.id, state=state, total=total, done=done, failed=failed, created=self.card.created, expires=expires,
+            webhook=self.delivery.outcome if self.card.webhook else None,
         )  # fmt: skip
 
     def _records(self, index: int) -> tuple[Path, Path]:
@@ -164,7 +197,7 @@ class JobStore:
         try:
             for name in ("in", "out"):
                 (temporary / name).mkdir()
-            digest = hashlib.sha256(card.options.model_dump_json().encode())
+            digest = hashlib.sha256((card.options.model_dump_json() + (card.webhook or "")).encode())
             for index, item in enumerate(items):
                 await asyncio.to_thread(digest.update, await self._store(temporary, index, item))
             card = card.model_copy(update={"digest": digest.hexdigest()})

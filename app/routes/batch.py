@@ -3,16 +3,15 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import StreamingResponse
 
 from app.batches.results import ZIP_HEADERS, stream_results
 from app.batches.uploads import read_items
-from app.dependencies import EngineDep
+from app.dependencies import BatchOptionsDep, EngineDep
 from app.errors import problem_examples
 from app.policy import Cost, policy
 from app.routes.colorize import UPLOAD_TYPES
-from models.options import Options
 
 router = APIRouter(prefix="/v1", tags=["several pictures"])
 
@@ -48,9 +47,7 @@ PROBLEMS = (
     openapi_extra=FILES_BODY,
 )
 @policy(cost=Cost.BATCH, expects=EXPECTED)
-async def batch(
-    engine: EngineDep, options: Annotated[Options, Query()], files: Files = None, archive: Archive = None
-) -> StreamingResponse:
+async def batch(engine: EngineDep, options: BatchOptionsDep, files: Files = None, archive: Archive = None) -> StreamingResponse:
     """Colorize several pictures; the ZIP archive is streamed as they finish. A bad picture only affects its own record."""
     engine.ensemble.bundle.router.check(options.category)
     items = await asyncio.to_thread(read_items, files or (), archive, engine.settings)

@@ -2,18 +2,16 @@
 
 import asyncio
 import base64
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Request, Response, UploadFile
 
-from app.dependencies import EngineDep
+from app.dependencies import EngineDep, OptionsDep, RouteOptionsDep
 from app.errors import PROBLEM_TYPES, problem_examples
 from app.policy import Cost, policy
 from app.schemas import ColorizedImage
 from models.decision import Decision
 from models.imaging import WRITES
-from models.options import Options, RouteOptions
 
 router = APIRouter(prefix="/v1", tags=["one picture"])
 
@@ -41,11 +39,11 @@ _policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].example
     openapi_extra=FILE_BODY,
 )
 @_policy
-async def colorize(request: Request, engine: EngineDep, file: UploadFile, options: Annotated[Options, Query()]) -> Response:
+async def colorize(request: Request, engine: EngineDep, options: OptionsDep, file: UploadFile) -> Response:
     """Colorize a picture. The output has the dimensions and the luma of the input."""
     content, format, decision = await engine.colorize(file.read, options)
     _log_decision(request, decision)
-    if wants_json(request.headers.get("accept", "")):
+    if wants_json(request.headers.get("accept", "*/*"), WRITES[format]):
         body = await asyncio.to_thread(_json, content, format, decision)
         return Response(body, media_type="application/json", headers=decision_headers(decision))
     return Response(content, media_type=WRITES[format], headers=decision_headers(decision))
@@ -53,9 +51,7 @@ async def colorize(request: Request, engine: EngineDep, file: UploadFile, option
 
 @router.post("/route", responses=PROBLEMS, openapi_extra=FILE_BODY)
 @_policy
-async def route(
-    request: Request, response: Response, engine: EngineDep, file: UploadFile, options: Annotated[RouteOptions, Query()]
-) -> Decision:
+async def route(request: Request, response: Response, engine: EngineDep, options: RouteOptionsDep, file: UploadFile) -> Decision:
     """Return the decision record of a picture without colorizing it."""
     decision = await engine.route(file.read, options)
     _log_decision(request, decision)
@@ -63,13 +59,29 @@ async def route(
     return decision
 
 
-def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON with a weight above 0."""
+def wants_json(accept: str, media_type: str) -> bool:
+    """Whether an Accept header prefers JSON to a picture of this type (RFC 9110, section 12.5.1).
+
+    Of equal weights, the type that is named more exactly is preferred, and then the picture.
+    """
+    return _preference(accept, "application/json") > _preference(accept, media_type)
+
+
+def _preference(accept: str, media_type: str) -> tuple[float, int]:
+    """The weight of a media type, by the range that names it most exactly, and how exactly that is."""
+    ranges = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
+    found = (-1, 0.0)
     for item in accept.lower().split(","):
-        media, *parameters = (part.replace(" ", "") for part in item.split(";"))
-        if media == "application/json":
-            return not any(part.startswith("q=0") and not part.strip("q=0.") for part in parameters)
-    return False
+        media, *parameters = (part.strip() for part in item.split(";"))
+        weights = [part.partition("=")[2] for part in parameters if part.replace(" ", "").startswith("q=")]
+        try:
+            weight = float(weights[0]) if weights else 1.0
+        except ValueError:
+            continue
+        if media in ranges:
+            found = max(found, (ranges.index(media), weight))
+    exactness, weight = found
+    return (weight, exactness) if weight else (0.0, -1)
 
 
 def decision_headers(decision: Decision) -> dict[str, str]:

@@ -2,24 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.batches.results import ZIP_HEADERS, ResultArchive
+from app.batches.results import PRIVATE, ZIP_HEADERS
 from app.batches.uploads import read_items
-from app.dependencies import JobsDep
+from app.dependencies import JobOptionsDep, JobsDep
 from app.errors import PROBLEM_TYPES, ServiceError, problem_examples
 from app.jobs.queue import JobQueue
+from app.jobs.results import job_archive
 from app.jobs.store import JobFolder
+from app.jobs.webhooks import check_webhook
 from app.openapi import event_stream_example
 from app.policy import Cost, policy
+from app.ranges import is_unchanged, requested_range
 from app.routes.batch import EXPECTED, FILES_BODY, PROBLEMS, ZIP_RESPONSE, Archive, Files
 from app.schemas import ItemEvent, JobStatus
+from models.decoders import format_of
 from models.imaging import WRITES
-from models.options import Options
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -28,6 +32,10 @@ POLL = 0.2  # seconds between two looks at the progress of a job, for its events
 Result = TypeVar("Result")
 
 _PROBLEMS = ("bad-option", "not-found", "unauthorized", "jobs-disabled")
+_PARTIAL: dict[int | str, dict[str, object]] = {
+    206: {"description": "the part that `Range` asks for"},
+    304: {"description": "the client has it already: `If-None-Match`"},
+}
 _LINKS = {
     name: {"operationRef": f"#/paths/~1v1~1jobs~1{{id}}{path}/{method}", "parameters": {"id": "$response.body#/id"}}
     for name, path, method in (
@@ -83,7 +91,7 @@ async def create(
     request: Request,
     response: Response,
     jobs: QueueDep,
-    options: Annotated[Options, Query()],
+    options: JobOptionsDep,
     files: Files = None,
     archive: Archive = None,
     idempotency_key: Annotated[
@@ -92,6 +100,8 @@ async def create(
 ) -> JobStatus:
     """Store pictures, answer at once, and colorize them in the background. A job survives a crash of the server."""
     jobs.engine.ensemble.bundle.router.check(options.category)
+    if options.webhook is not None:
+        check_webhook(options.webhook, jobs.settings)
     items = await asyncio.to_thread(read_items, files or (), archive, jobs.settings)
     job = await jobs.add(items, options, request.scope.get("key"), idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.card.id}"
@@ -140,36 +150,56 @@ async def events(
             return
 
 
+@router.head("/{id}/result", include_in_schema=False)
 @router.get(
     "/{id}/result",
     response_class=StreamingResponse,
-    responses={200: ZIP_RESPONSE, **problem_examples(*_PROBLEMS, "job-unfinished")},
+    responses={200: ZIP_RESPONSE, **_PARTIAL, **problem_examples(*_PROBLEMS, "job-unfinished", "range-not-satisfiable")},
 )
-async def result(jobs: QueueDep, job: JobDep) -> StreamingResponse:
-    """Return the results of a finished job, or the finished items of a cancelled one."""
+async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
+    """Return the results of a finished job, or the finished items of a cancelled one.
+
+    An interrupted download can be resumed: `Range` and `If-Range` with the ETag.
+    """
     found = await _status(jobs, job)
     if found.state not in ("finished", "cancelled"):
         progress = f"{found.done + found.failed} of {found.total} items are finished"
         detail = f"the job is {found.state}: {progress}. Follow its events, or cancel it."
         raise ServiceError("job-unfinished", detail, retry_after=1)
-    return StreamingResponse(_stream_results(job), media_type="application/zip", headers=ZIP_HEADERS)
+    archive = await _in_folder(job_archive, job)
+    headers = {**ZIP_HEADERS, **PRIVATE, "ETag": archive.etag, "Accept-Ranges": "bytes"}
+    if is_unchanged(request.headers, archive.etag):
+        return Response(status_code=304, headers=headers)
+    part = requested_range(request.headers, archive.etag, archive.size)
+    start, stop = part or (0, archive.size)
+    headers["Content-Length"] = str(stop - start)
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{archive.size}"
+    body = iter(()) if request.method == "HEAD" else archive.read(start, stop)
+    return StreamingResponse(body, 206 if part else 200, headers, media_type="application/zip")
 
 
+@router.head("/{id}/result/{index}", include_in_schema=False)
 @router.get(
     "/{id}/result/{index}",
     response_class=Response,
     responses={
         200: {"description": "the colorized picture", "content": {media: {} for media in WRITES.values()}},
-        **problem_examples(*_PROBLEMS),
+        **_PARTIAL,
+        **problem_examples(*_PROBLEMS, "range-not-satisfiable"),
     },
 )
-async def item_result(job: JobDep, index: Annotated[int, Path(description="of the item in its job, from 0")]) -> Response:
-    """Return one output of a job, as soon as it is finished."""
+async def item_result(
+    request: Request, job: JobDep, index: Annotated[int, Path(description="of the item in its job, from 0")]
+) -> Response:
+    """Return one output of a job, as soon as it is finished. `Range` is supported."""
     record = await _in_folder(job.record, index) if 0 <= index < len(job.card.names) else None
     if record is None or record.decision is None:
         raise ServiceError("not-found", f"the job has no output number {index}: the item is not finished, or has a problem.")
-    content = await _in_folder(job.read_output, index)
-    return Response(content, media_type=_media_type(content))
+    output = job.output(index)
+    found, media_type = await _in_folder(lambda: (output.stat(), _media_type(output)))
+    requested_range(request.headers, "", found.st_size)  # refuses one beyond the end with a problem, as everywhere
+    return FileResponse(output, headers=PRIVATE, media_type=media_type, stat_result=found)
 
 
 @router.post("/{id}/cancel", responses=problem_examples(*_PROBLEMS))
@@ -186,22 +216,9 @@ async def delete(jobs: QueueDep, job: JobDep) -> None:
     await _in_folder(jobs.delete, job)
 
 
-async def _stream_results(job: JobFolder) -> AsyncIterator[bytes]:
-    """The ZIP archive of a job. It is interrupted if the job is deleted, so that a part cannot be mistaken for the whole."""
-    archive = ResultArchive()
-    for index in range(len(job.card.names)):
-        record = await asyncio.to_thread(job.record, index)
-        if record is not None:
-            content = None if record.output is None else await _in_folder(job.read_output, index)
-            yield await asyncio.to_thread(archive.add, record, content)
-    if job.deleted:
-        raise ServiceError("not-found", "the job was deleted while its result was sent.")
-    yield archive.close()
-
-
-def _media_type(content: bytes) -> str:
-    signatures = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"RI": "webp", b"II": "tiff"}
-    return WRITES[signatures[content[:2]]]
+def _media_type(output: FilePath) -> str:
+    with output.open("rb") as file:
+        return WRITES[format_of(file.read(32)) or "png"]
 
 
 async def _status(jobs: JobQueue, job: JobFolder) -> JobStatus:
