@@ -10,7 +10,7 @@ from app.errors import ServiceError
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
-from app.schemas import JobOptions
+from app.schemas import JobOptions, VariantOptions
 from app.survey.store import Survey
 from models.errors import UnknownOption
 from models.options import Options, RouteOptions
@@ -95,5 +95,6 @@ JobsDep = Annotated[JobQueue | None, Depends(_jobs)]
 SurveyDep = Annotated[Survey, Depends(_survey)]
 OptionsDep = Annotated[Options, Depends(_options(Options, ("file",)))]
 RouteOptionsDep = Annotated[RouteOptions, Depends(_options(RouteOptions, ("file",)))]
+VariantOptionsDep = Annotated[VariantOptions, Depends(_options(VariantOptions, ("file",)))]
 BatchOptionsDep = Annotated[Options, Depends(_options(Options, ("files", "archive"), repeatable=("files",)))]
 JobOptionsDep = Annotated[JobOptions, Depends(_options(JobOptions, ("files", "archive"), repeatable=("files",)))]

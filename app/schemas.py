@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from models.decision import Decision
-from models.options import Options
+from models.options import Options, RouteOptions
+from models.router import TOP
 
 
 class ColorizedImage(BaseModel):
@@ -15,6 +16,21 @@ class ColorizedImage(BaseModel):
     decision: Decision
     media_type: str
     image: str = Field(description="the file in base64")
+
+
+class Variants(BaseModel):
+    """A picture colorized as several categories, most probable first."""
+
+    variants: list[ColorizedImage]
+
+
+class VariantOptions(RouteOptions):
+    """The options of variants of a picture."""
+
+    saturation: float = Options.model_fields["saturation"]  # type: ignore[assignment]
+    page: int | None = Options.model_fields["page"]  # type: ignore[assignment]
+    count: int = Field(3, ge=1, le=TOP, description="variants, if so many of the most probable categories have different experts")
+    long_side: int = Field(640, ge=64, le=2048, description="of the variants in pixels, if the picture is larger")
 
 
 class Category(BaseModel):

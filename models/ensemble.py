@@ -81,6 +81,30 @@ class Ensemble:
                 ab = self.blend(route, {name: self._expert(name, features) for name in self.expert_weights(route)})
         return ab, self._decision(route, watch)
 
+    def predict_variants(self, picture: Picture, options: RouteOptions, count: int) -> list[tuple[Tensor, Decision]]:
+        """As `predict`, for each of up to `count` of the most probable categories that have different experts.
+
+        All share one pass of each trunk. The first is what `predict` returns.
+
+        Raises:
+            OptionError: the requested category is not one of the bundle's.
+        """
+        watch, manifest = Stopwatch(), self.bundle.manifest
+        with self.runtime.inference():
+            features = FeatureCache(picture, self.bundle, self.runtime)
+            with watch.stage("route"):
+                route = self._route(features, options)
+                routes = {tuple(self.expert_weights(route)): route}
+                for category, _ in route.top:
+                    other = self.bundle.router.route(self._probabilities(features), category, options.threshold)
+                    routes.setdefault((manifest.categories[category],), other)
+            predicted = []
+            for chosen in list(routes.values())[:count]:
+                with watch.stage("predict"):
+                    ab = self.blend(chosen, {name: self._expert(name, features) for name in self.expert_weights(chosen)})
+                predicted.append((ab, self._decision(chosen, watch)))
+        return predicted
+
     def inspect(self, picture: Picture) -> tuple[Tensor, Callable[[str], Tensor]]:
         """For evaluating routes: the classifier's probabilities `(categories + 1,)`, and a function from the name of an expert to
         ab.

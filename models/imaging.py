@@ -11,11 +11,11 @@ from torch import Tensor
 from models.decoders import READS, EncodedFile, open_file
 from models.errors import BrokenPicture, OptionError, PictureError
 from models.lab import luma_to_lightness
-from models.luma import SampleArray, UInt8Array, UInt16Array
+from models.luma import SampleArray, UInt8Array, UInt16Array, to_uint8
 from models.metadata import Metadata
 from models.samples import luma_of
 
-__all__ = ["MAX_PIXELS", "READS", "WRITES", "Document", "Picture", "decode", "network_input", "output_format"]
+__all__ = ["MAX_PIXELS", "READS", "WRITES", "Document", "Picture", "decode", "network_input", "output_format", "reduced"]
 
 WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff": "image/tiff", "avif": "image/avif"}
 
@@ -133,6 +133,21 @@ class Document:
 def decode(content: bytes, max_pixels: int = MAX_PIXELS, output_format: str = "auto") -> Picture:
     """Decode the first page of a file; arguments and errors as for `Document`."""
     return Document(content, max_pixels).decode(1, output_format)
+
+
+def reduced(picture: Picture, long_side: int) -> Picture:
+    """A picture of 8 bits whose long side has at most so many pixels, for previews; without metadata."""
+    scale = min(1.0, long_side / max(picture.width, picture.height))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    alpha: Any = picture.alpha
+    if alpha is not None and alpha.dtype != np.uint8:
+        alpha = to_uint8(alpha)
+    luma, alpha = (
+        None if plane is None else np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX, reducing_gap=3.0))
+        for plane in (picture.luma, alpha)
+    )
+    assert luma is not None
+    return Picture(luma, alpha, picture.format, page=picture.page, page_count=picture.page_count)
 
 
 def network_input(luma: UInt8Array, size: int, stride: int) -> Tensor:

@@ -30,7 +30,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
     "app": (
         "policy schemas settings logs metrics",
         "errors inference api_keys",
-        "middleware batches survey openapi server",
+        "middleware batches survey openapi ranges server",
         "jobs",
         "dependencies",
         "routes",

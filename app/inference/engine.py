@@ -13,12 +13,13 @@ import torch
 
 from app.inference.idle_trim import IdleTrimmer
 from app.metrics import Metrics
+from app.schemas import VariantOptions
 from app.settings import Settings
 from models.bundle import Bundle, load_bundle
 from models.decision import Decision, Stopwatch
 from models.ensemble import Ensemble
 from models.errors import BundleError
-from models.imaging import Document, Picture
+from models.imaging import Document, Picture, reduced
 from models.options import Options, RouteOptions
 from models.pipeline import join, render
 from models.runtime import Runtime
@@ -111,6 +112,28 @@ class Engine:
                 watch = Stopwatch()
             content, decision = await self._run(self._picture_pool, join, rendered)
         return content, format, decision
+
+    async def variants(self, read: Read, options: VariantOptions) -> list[tuple[bytes, str, Decision]]:
+        """Small outputs of the picture that `read` returns, as each of the most probable categories, and their records.
+
+        Raises:
+            PictureError, OptionError: as `models.pipeline.colorize`.
+        """
+        async with self._opened(read, options, background=False) as (ensemble, document, watch):
+            page = document.pages(options.page, "png")[0]
+            picture = await self._run(self._picture_pool, _decode, document, page, "auto", watch)
+            predicted = await self._run(self._network_pool, ensemble.predict_variants, picture, options, options.count)
+            format = "jpeg" if picture.alpha is None else "png"
+            small = await self._run(self._picture_pool, reduced, picture, options.long_side)
+            rendering = Options(saturation=options.saturation, page=page, format=format)
+            variants = []
+            for ab, decision in predicted:
+                decision = decision.with_earlier_stages(watch)
+                rendered = await self._run(self._picture_pool, render, small, ab, decision, rendering, format)
+                content, decision = join([rendered])
+                variants.append((content, format, decision))
+        self.metrics.observe(variants[0][2])
+        return variants
 
     async def route(self, read: Read, options: RouteOptions) -> Decision:
         """The decision record of the picture that `read` returns.

@@ -22,7 +22,7 @@ PROBLEMS = problem_examples(
     "unauthorized", "too-many-requests", "overloaded", "bundle-changed", "deadline-exceeded",
 )  # fmt: skip
 
-_policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].example)
+picture_policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].example)
 
 
 @router.post(
@@ -38,11 +38,11 @@ _policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].example
     },
     openapi_extra=FILE_BODY,
 )
-@_policy
+@picture_policy
 async def colorize(request: Request, engine: EngineDep, options: OptionsDep, file: UploadFile) -> Response:
     """Colorize a picture. The output has the dimensions and the luma of the input."""
     content, format, decision = await engine.colorize(file.read, options)
-    _log_decision(request, decision)
+    log_decision(request, decision)
     if wants_json(request.headers.get("accept", "*/*"), WRITES[format]):
         body = await asyncio.to_thread(_json, content, format, decision)
         return Response(body, media_type="application/json", headers=decision_headers(decision))
@@ -50,11 +50,11 @@ async def colorize(request: Request, engine: EngineDep, options: OptionsDep, fil
 
 
 @router.post("/route", responses=PROBLEMS, openapi_extra=FILE_BODY)
-@_policy
+@picture_policy
 async def route(request: Request, response: Response, engine: EngineDep, options: RouteOptionsDep, file: UploadFile) -> Decision:
     """Return the decision record of a picture without colorizing it."""
     decision = await engine.route(file.read, options)
-    _log_decision(request, decision)
+    log_decision(request, decision)
     response.headers.update(decision_headers(decision))
     return decision
 
@@ -101,6 +101,6 @@ def _json(content: bytes, format: str, decision: Decision) -> str:
     return ColorizedImage(decision=decision, media_type=WRITES[format], image=image).model_dump_json()
 
 
-def _log_decision(request: Request, decision: Decision) -> None:
+def log_decision(request: Request, decision: Decision) -> None:
     """Add the decision to the line of the access log."""
     request.scope["decision"] = {"category": decision.category, "reason": decision.reason, "bundle": decision.bundle}

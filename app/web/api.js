@@ -24,13 +24,21 @@ export async function call(path, { query = {}, headers = {}, ...request } = {}) 
   throw new Problem(response.status, body.detail);
 }
 
-export async function colorize(file, query, signal) {
+export const colorize = async (file, query, signal) => decoded(await send("/v1/colorize", file, query, signal));
+
+// As the most probable categories, in a small size.
+export const variants = async (file, query, signal) => (await send("/v1/colorize/variants", file, query, signal)).variants.map(decoded);
+
+async function send(path, file, query, signal) {
   const form = new FormData();
   form.append("file", file);
   const request = { method: "POST", body: form, query, signal, headers: { accept: "application/json" } };
-  const body = await (await call("/v1/colorize", request)).json();
-  const bytes = Uint8Array.from(atob(body.image), (letter) => letter.charCodeAt(0));
-  return { decision: body.decision, blob: new Blob([bytes], { type: body.media_type }) };
+  return (await call(path, request)).json();
+}
+
+function decoded({ decision, media_type, image }) {
+  const bytes = Uint8Array.from(atob(image), (letter) => letter.charCodeAt(0));
+  return { decision, blob: new Blob([bytes], { type: media_type }) };
 }
 
 // The events of a job after the id `last`, until the job has ended; reconnects when the connection is lost.

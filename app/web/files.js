@@ -1,7 +1,7 @@
 // Reads pictures from file inputs and drops, including folders; saves files; and formats shares.
 
-const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp|gif)$/i;
-const DISPLAYABLE_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"];
+const PICTURES = /\.(jpe?g|jfif|jpe|png|webp|tiff?|bmp|gif|avif|jp2|j2k|heic)$/i;
+const DISPLAYABLE_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif"];
 
 export const percent = (share) => (share > 0 && share < 0.005 ? "<1%" : `${Math.round(share * 100)}%`);
 

@@ -2,13 +2,13 @@
 
 import { call, events, key } from "./api.js";
 import { isDisplayable, percent, save } from "./files.js";
+import { chosenOptions } from "./options.js";
 
 const element = (id) => document.getElementById(id);
 
 export class JobView {
-  constructor(showStatus, routing, open) {
+  constructor(showStatus, open) {
     this.showStatus = showStatus;
-    this.routing = routing;
     this.openOne = open;
     this.tiles = [];
     this.urls = [];
@@ -25,7 +25,7 @@ export class JobView {
     for (const { file, path } of pictures) form.append("files", file, path);
     const signal = this.work.signal;
     try {
-      const query = { routing: this.routing() };
+      const query = chosenOptions();
       const job = await (await call("/v1/jobs", { method: "POST", body: form, query, signal })).json();
       history.replaceState(null, "", `#job=${job.id}`);
       await this.follow(job.id, signal);
@@ -97,7 +97,7 @@ export class JobView {
       tile.classList.add("done");
       const { category, confidence, fell_back } = record.decision;
       text.textContent = fell_back ? `${category} (unsure)` : `${category} ${percent(confidence)}`;
-      if (/\.(jpe?g|png|webp)$/i.test(record.output)) this.visible.observe(tile);
+      if (/\.(jpe?g|jfif|jpe|png|webp|avif)$/i.test(record.output)) this.visible.observe(tile);
     }
     this.count();
   }

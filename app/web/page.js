@@ -3,10 +3,10 @@
 import { key } from "./api.js";
 import { filesFromDrop, filesFromInput } from "./files.js";
 import { JobView } from "./job_view.js";
+import { initOptions } from "./options.js";
 import { listCategories, PictureView } from "./picture_view.js";
 
 const element = (id) => document.getElementById(id);
-const routing = () => document.querySelector("input[name=routing]:checked").value;
 
 function showStatus(text, error) {
   element("status").textContent = text;
@@ -17,8 +17,8 @@ function showStatus(text, error) {
   }
 }
 
-const picture = new PictureView(showStatus, routing);
-const job = new JobView(showStatus, routing, (file) => {
+const picture = new PictureView(showStatus);
+const job = new JobView(showStatus, (file) => {
   picture.open(file);
   element("status").scrollIntoView();
 });
@@ -53,7 +53,13 @@ for (const type of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-document.querySelectorAll("input[name=routing]").forEach((input) => input.addEventListener("change", () => picture.colorize(picture.category)));
+// Quality and metadata only matter for the download.
+initOptions((name) => ["routing", "threshold"].includes(name) && picture.reroute());
+
+document.addEventListener("paste", (event) => {
+  if (event.target.matches?.("input[type=password], input[type=number]")) return;
+  if (event.clipboardData.files.length) openPictures(filesFromInput(event.clipboardData.files));
+});
 
 element("access").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,7 +1,9 @@
-// One picture: before and after with a slider, its route, other categories, saturation.
+// One picture: before and after with a slider, zoom, pages, its route, other categories side by side, saturation.
 
 import { call, colorize } from "./api.js";
 import { outputName, isDisplayable, percent, save } from "./files.js";
+import { chosenOptions } from "./options.js";
+import { VariantsView } from "./variants_view.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -16,26 +18,47 @@ const REASONS = {
 };
 
 export class PictureView {
-  constructor(showStatus, routing) {
+  constructor(showStatus) {
     this.showStatus = showStatus;
-    this.routing = routing;
     this.file = null;
     this.category = "auto";
+    this.page = 1;
     this.urls = new Map();
+    this.variants = new VariantsView((category) => this.colorize(category));
     element("cut").addEventListener("input", () => this.cut());
     element("saturation").addEventListener("input", () => this.saturate());
     element("categories").addEventListener("change", (event) => this.colorize(event.target.value));
     element("download").addEventListener("click", () => this.download());
+    element("zoom").addEventListener("click", () => this.zoom(!element("viewport").classList.contains("actual")));
+    for (const [id, step] of [["previous", -1], ["next", 1]]) element(id).addEventListener("click", () => this.turn(step));
     this.cut();
   }
 
   async open(file) {
     this.close();
     this.file = file;
+    this.page = 1;
     element("saturation").value = 1;
     element("cut").value = 50;
     this.cut();
-    await this.colorize("auto");
+    this.zoom(false);
+    await this.reroute("auto");
+  }
+
+  // Colorizes again with other options of the route, and shows the variants of that route.
+  async reroute(category = this.category) {
+    if (!this.file) return;
+    await this.colorize(category);
+    if (!this.output) return;
+    const { format, ...query } = this.query();
+    await this.variants.show(this.file, { ...query, category: "auto" }, this.shown, this.work.signal);
+  }
+
+  // Another page of the file.
+  async turn(step) {
+    this.page += step;
+    this.before = this.output = null;
+    await this.reroute("auto");
   }
 
   close() {
@@ -47,6 +70,7 @@ export class PictureView {
       URL.revokeObjectURL(url);
     }
     this.urls.clear();
+    this.variants.clear();
     element("one").hidden = true;
   }
 
@@ -110,22 +134,41 @@ export class PictureView {
     }
   }
 
+  // What is shown: in a format that the browser can display.
   query() {
-    return { category: this.category, routing: this.routing(), format: isDisplayable(this.file) ? "auto" : "png" };
+    const format = isDisplayable(this.file) ? "auto" : "png";
+    return { category: this.category, ...chosenOptions("routing", "threshold"), format, page: this.page };
   }
 
-  // In the format of the input, which the browser may not be able to display.
+  // With the options of the output; of a file with several pages all, if the format can hold them.
   async download() {
     const saturation = element("saturation").value;
+    const { page, ...query } = this.query();
     try {
-      const { blob } = await colorize(this.file, { ...this.query(), format: "auto", saturation });
+      const one = this.pageCount > 1 && !/tiff/.test(chosenOptions("format").format ?? this.file.type);
+      const options = { ...query, format: "auto", ...chosenOptions(), saturation, ...(one ? { page } : {}) };
+      const { blob } = await colorize(this.file, options);
       save(blob, outputName(this.file.name, blob.type));
     } catch (error) {
       this.fail(error);
     }
   }
 
+  zoom(actual) {
+    element("viewport").classList.toggle("actual", actual);
+    element("zoom").setAttribute("aria-pressed", String(actual));
+    element("viewport").tabIndex = actual ? 0 : -1;
+  }
+
   describe(decision) {
+    this.shown = decision.category;
+    this.pageCount = decision.page_count;
+    element("pages").hidden = decision.page_count < 2;
+    element("page-title").textContent = `Page ${decision.page} of ${decision.page_count}`;
+    element("previous").disabled = decision.page <= 1;
+    element("next").disabled = decision.page >= decision.page_count;
+    element("notes").replaceChildren(...decision.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+    this.variants.press(this.shown);
     element("category").textContent = decision.category;
     element("confidence").textContent = decision.reason === "confident" ? percent(decision.confidence) : "";
     const experts = decision.experts.map(({ name }) => name).join(", ");
