@@ -19,6 +19,7 @@ ALLOWED = {  # by file: what may be said there
     "tests/test_vocabulary.py": r".*",
     "CHANGELOG.md": r".*",  # tells what was renamed
 }
+FOREIGN = re.compile(r"\bcolourspace\b|\bgrey16\b")  # names of libvips
 SUFFIXES = {".py", ".md", ".toml", ".js", ".html", ".css", ".j2", ".yml", ".yaml", ".json", ""}
 LEFT_OUT = ("models/bundles/everyday/manifest.json", "models/imagenet_categories.json", "LICENSE")  # data and a legal text
 
@@ -37,7 +38,7 @@ def test_retired_words_are_not_used() -> None:
     found = []
     for name, text in texts():
         for number, line in enumerate(text.splitlines(), 1):
-            words = {match[0] for match in RETIRED.finditer(line)} if not re.fullmatch(ALLOWED.get(name, "$^"), line) else set()
+            words = {match[0] for match in RETIRED.finditer(FOREIGN.sub("", line))} if not re.fullmatch(ALLOWED.get(name, "$^"), line) else set()
             found += [f"{name}:{number}: {', '.join(sorted(words))}"] if words else []
         assert name in ALLOWED or not RETIRED.search(name), name
     assert not found, "\n".join(found)

@@ -21,6 +21,7 @@ from training.evaluation.results import (
     MethodValue,
     Report,
 )
+from training.evaluation.robustness import robustness_results
 from training.evaluation.routing import least_certain, router_result
 from training.evaluation.scores import ScoreTable
 from training.metrics.distribution import compare_distributions
@@ -61,6 +62,9 @@ def build_report(
         ),
         routers=[router for router in routers if router is not None],
         distributions=_distributions(results),
+        robustness=robustness_results(
+            [result.varied for result in results], [result.category for result in results], context.bundles[""].bundle.router
+        ),
         feature_distances=_feature_distances(context, results),
         judge=_judge_result(context, results, entries, index_entries, judge) if judge else None,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from training.data.packs import rgb_tensor
 from training.evaluation import method
 from training.evaluation.context import EvaluationContext, has_features
 from training.evaluation.method import Method
+from training.evaluation.robustness import VariedScores, varied_scores
 from training.metrics.color import Truth, scores
 from training.metrics.distribution import cell_counts
 
@@ -35,6 +36,7 @@ class ImageResult:
         probabilities: of each category, by the name of the bundle.
         features: by feature extractor and method.
         colors: counts of pixels in cells of the ab plane, by method.
+        varied: scores of the evaluated bundle on variations of the picture.
     """
 
     category: str
@@ -44,12 +46,13 @@ class ImageResult:
     probabilities: Mapping[str, Mapping[str, float]]
     features: Mapping[str, Mapping[Method, np.ndarray]]
     colors: Mapping[Method, np.ndarray]
+    varied: Mapping[str, VariedScores]
 
 
 def evaluate_image(context: EvaluationContext, entry: Entry, rgb: np.ndarray) -> ImageResult:
     """Evaluate all methods on a picture with the true colors `rgb`, bytes `(h,w,3)`."""
     truth = Truth(rgb)
-    picture = Picture(np.array(Image.fromarray(rgb).convert("L")), None, "PNG")
+    picture = Picture(np.array(Image.fromarray(rgb).convert("L")), None, "png")
     colorized = _baselines(context, entry, picture, truth)
     routes, probabilities, expert_errors = {}, {}, {}
     for name, ensemble in context.bundles.items():
@@ -74,6 +77,7 @@ def evaluate_image(context: EvaluationContext, entry: Entry, rgb: np.ndarray) ->
         probabilities=probabilities,
         features=features,
         colors={each: color_counts(colorized[each][0]) for each in chosen},
+        varied=varied_scores(context.bundles[""], rgb, picture.luma, truth.lab[..., 1:]),
     )
 
 

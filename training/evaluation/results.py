@@ -67,6 +67,22 @@ class CategoryResult(Result):
         return _find(self.methods, Method(name=name))
 
 
+class RobustnessResult(Result):
+    """The scores of the routed output on a variation of the pictures, as old prints have them (`training.evaluation.robustness`).
+
+    `ab_error` is the mean distance from the true ab over that of gray, `chroma_ratio` the chroma over the truth's. `frame_chroma`
+    is the mean chroma in an added border, `blotched` the share of blotched pictures among those with even regions.
+    """
+
+    variation: str
+    ab_error: Estimate
+    chroma_ratio: Estimate
+    top1: Estimate
+    fell_back: float
+    frame_chroma: float | None
+    blotched: float | None
+
+
 class Confusion(Result):
     """Counts of pictures, with a row for each true category and a column for each predicted one."""
 
@@ -207,6 +223,7 @@ class Report(Result):
     routers: list[RouterResult]
     distributions: list[DistributionResult]
     feature_distances: list[FeatureDistance]
+    robustness: list[RobustnessResult] = []
     judge: JudgeResult | None = None
     classifiers: list[ClassifierErrors] = []
     samples: list[Sample] = []

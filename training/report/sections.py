@@ -39,6 +39,7 @@ def template_values(report: Report) -> dict[str, object]:
         "judge_scores": _judge_scores(report.judge) if report.judge else "",
         "independence": _independence(report.judge) if report.judge else "",
         "distributions": _distributions(report),
+        "robustness": _robustness(report),
     }  # fmt: skip
 
 
@@ -170,6 +171,16 @@ def _independence(judge: JudgeResult) -> str:
         else:
             sentences.append(f"{sets}, and shares no picture with the judge.")
     return " ".join(sentences)
+
+
+def _robustness(report: Report) -> str:
+    rows = [
+        [row.variation, interval(row.ab_error, ".3f"), interval(row.chroma_ratio), percent(row.top1), f"{row.fell_back:.1%}",
+         number(row.frame_chroma), number(row.blotched, ".1%")]
+        for row in report.robustness
+    ]  # fmt: skip
+    columns = ["picture", "ab error / gray's", "chroma / truth's", "router top-1", "fell back", "chroma of the border", "blotched"]
+    return table(columns, rows)
 
 
 def _distributions(report: Report) -> str:
