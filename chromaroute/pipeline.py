@@ -87,7 +87,8 @@ class Pipeline:
     def route(self, picture: bytes | Levels, options: RouteOptions | None = None, *, max_pixels: int = MAX_PIXELS) -> Decision:
         """The decision record of an encoded picture or an array, without colorizing it; errors as for the other methods."""
         decoded = decode(picture, max_pixels) if isinstance(picture, bytes) else _picture(picture)
-        return self._ensemble.route(decoded, options)
+        decision = self._ensemble.route(decoded, options)
+        return decision.with_file(decoded.page, decoded.page_count, decoded.metadata.notes)
 
 
 def load(folder: str | Path = EVERYDAY, *, device: str = "cpu", precision: Precision = "float32") -> Pipeline:

@@ -103,8 +103,11 @@ class Engine:
         async with self._opened(read, options, background) as (ensemble, document, watch):
             format = document.output_format(options.format)
             rendered = []
-            for page in document.pages(options.page, format):
+            pages = document.pages(options.page, format)
+            for page in pages:
                 picture = await self._run(self._picture_pool, _decode, document, page, format, watch)
+                if page == pages[-1]:
+                    document.close()
                 ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
                 decision = decision.with_earlier_stages(watch)
                 rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, options, format))
@@ -122,6 +125,7 @@ class Engine:
         async with self._opened(read, options, background=False) as (ensemble, document, watch):
             page = document.pages(options.page, "png")[0]
             picture = await self._run(self._picture_pool, _decode, document, page, "auto", watch)
+            document.close()
             predicted = await self._run(self._network_pool, ensemble.predict_variants, picture, options, options.count)
             format = "jpeg" if picture.alpha is None else "png"
             small = await self._run(self._picture_pool, reduced, picture, options.long_side)
@@ -143,7 +147,9 @@ class Engine:
         """
         async with self._opened(read, options, background=False) as (ensemble, document, watch):
             picture = await self._run(self._picture_pool, _decode, document, 1, "auto", watch)
+            document.close()
             decision = await self._run(self._network_pool, ensemble.route, picture, options)
+            decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
         self.metrics.observe(decision := decision.with_earlier_stages(watch))
         return decision
 

@@ -4,14 +4,16 @@ const element = (id) => document.getElementById(id);
 
 const FIELDS = ["format", "quality", "threshold", "metadata", "routing"];
 const DEFAULTS = { format: "auto", quality: "90", threshold: "", metadata: "keep", routing: "hard" };
+const STORAGE_KEY = (name) => `chromaroute-${name}`;
 
 export function initOptions(changed) {
   for (const name of FIELDS) {
-    element(name).value = localStorage.getItem(name) ?? DEFAULTS[name];
+    element(name).value = remembered(name) ?? DEFAULTS[name];
+    if (!element(name).value || !element(name).checkValidity()) element(name).value = DEFAULTS[name]; // of another version
     element(name).addEventListener("change", () => {
-      if (!element(name).reportValidity()) return;
-      localStorage.setItem(name, element(name).value);
       describe();
+      if (!element(name).reportValidity()) return;
+      remember(name, element(name).value);
       changed(name);
     });
   }
@@ -19,14 +21,29 @@ export function initOptions(changed) {
   describe();
 }
 
-// The options that differ from the defaults of the server.
+// The options that differ from the defaults of the server, and are valid.
 export function chosenOptions(...names) {
   const chosen = FIELDS.filter((name) => !names.length || names.includes(name)).map((name) => [name, element(name).value]);
   return Object.fromEntries(chosen.filter(([name, value]) => value !== DEFAULTS[name] && element(name).checkValidity()));
 }
 
 function describe() {
-  const changed = FIELDS.filter((name) => element(name).value !== DEFAULTS[name]).map((name) => `${name} ${element(name).value}`);
-  element("options-summary").textContent = changed.length ? `Options: ${changed.join(", ")}` : "Options";
+  const chosen = Object.entries(chosenOptions()).map(([name, value]) => `${name} ${element(name).selectedOptions?.[0].text ?? value}`);
+  element("options-summary").textContent = chosen.length ? `Options: ${chosen.join(", ")}` : "Options";
   element("quality-value").value = element("quality").value;
+}
+
+// Storage may be disabled, as in some private windows: then the options last as long as the page.
+function remembered(name) {
+  try {
+    return localStorage.getItem(STORAGE_KEY(name));
+  } catch {
+    return null;
+  }
+}
+
+function remember(name, value) {
+  try {
+    localStorage.setItem(STORAGE_KEY(name), value);
+  } catch {}
 }

@@ -1,10 +1,10 @@
 // The page: reads one or several pictures, and asks for an API key if the server needs one.
 
-import { key } from "./api.js";
+import { call, key } from "./api.js";
 import { filesFromDrop, filesFromInput } from "./files.js";
 import { JobView } from "./job_view.js";
 import { initOptions } from "./options.js";
-import { listCategories, PictureView } from "./picture_view.js";
+import { PictureView } from "./picture_view.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -53,8 +53,7 @@ for (const type of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-// Quality and metadata only matter for the download.
-initOptions((name) => ["routing", "threshold"].includes(name) && picture.reroute());
+initOptions((name) => picture.optionChanged(name));
 
 document.addEventListener("paste", (event) => {
   if (event.target.matches?.("input[type=password], input[type=number]")) return;
@@ -79,6 +78,12 @@ function begin() {
   listCategories().catch((error) => showStatus(error.message, error));
   const id = /^#job=(\w+)$/.exec(location.hash)?.[1];
   if (id) job.resume(id);
+}
+
+async function listCategories() {
+  const categories = await (await call("/v1/categories")).json();
+  const options = ["auto", ...categories.map(({ name }) => name)].map((name) => new Option(name, name));
+  element("categories").replaceChildren(...options);
 }
 
 begin();

@@ -1,9 +1,10 @@
 // One picture: before and after with a slider, zoom, pages, its route, other categories side by side, saturation.
 
-import { call, colorize } from "./api.js";
+import { colorize } from "./api.js";
 import { outputName, isDisplayable, percent, save } from "./files.js";
 import { chosenOptions } from "./options.js";
 import { VariantsView } from "./variants_view.js";
+import { initZoom, zoom } from "./zoom.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -22,43 +23,41 @@ export class PictureView {
     this.showStatus = showStatus;
     this.file = null;
     this.category = "auto";
-    this.page = 1;
+    this.page = this.pageCount = 1;
     this.urls = new Map();
     this.variants = new VariantsView((category) => this.colorize(category));
     element("cut").addEventListener("input", () => this.cut());
     element("saturation").addEventListener("input", () => this.saturate());
     element("categories").addEventListener("change", (event) => this.colorize(event.target.value));
     element("download").addEventListener("click", () => this.download());
-    element("zoom").addEventListener("click", () => this.zoom(!element("viewport").classList.contains("actual")));
     for (const [id, step] of [["previous", -1], ["next", 1]]) element(id).addEventListener("click", () => this.turn(step));
+    initZoom();
     this.cut();
   }
 
   async open(file) {
     this.close();
     this.file = file;
-    this.page = 1;
     element("saturation").value = 1;
     element("cut").value = 50;
     this.cut();
-    this.zoom(false);
-    await this.reroute("auto");
-  }
-
-  // Colorizes again with other options of the route, and shows the variants of that route.
-  async reroute(category = this.category) {
-    if (!this.file) return;
-    await this.colorize(category);
-    if (!this.output) return;
-    const { format, ...query } = this.query();
-    await this.variants.show(this.file, { ...query, category: "auto" }, this.shown, this.work.signal);
+    zoom(false);
+    await this.colorize("auto");
   }
 
   // Another page of the file.
   async turn(step) {
-    this.page += step;
+    this.page = Math.min(Math.max(this.page + step, 1), this.pageCount);
     this.before = this.output = null;
-    await this.reroute("auto");
+    this.variants.clear();
+    this.describePages();
+    await this.colorize("auto");
+  }
+
+  // Quality and metadata only matter for the download.
+  optionChanged(name) {
+    if (["routing", "threshold"].includes(name)) this.colorize();
+    this.describeDownload();
   }
 
   close() {
@@ -71,11 +70,13 @@ export class PictureView {
     }
     this.urls.clear();
     this.variants.clear();
+    this.page = this.pageCount = 1;
+    this.describePages();
     element("one").hidden = true;
   }
 
   // Requests saturation 1, which the slider scales; then the value of the slider, if it differs.
-  async colorize(category) {
+  async colorize(category = this.category) {
     if (!this.file) return;
     this.category = category;
     const signal = this.begin("Colorizing…");
@@ -93,6 +94,8 @@ export class PictureView {
       element("one").hidden = false;
       this.end();
       this.saturate();
+      const { format, ...query } = this.query();
+      this.variants.show(file, { ...query, category: "auto" });
     } catch (error) {
       this.fail(error);
     }
@@ -101,6 +104,7 @@ export class PictureView {
   // Shows the input in gray while the server colorizes, if the browser can display it.
   async preview(file, signal) {
     element("candidates").replaceChildren();
+    element("notes").replaceChildren();
     for (const id of ["category", "confidence", "reason"]) element(id).textContent = "";
     if (!isDisplayable(file)) return;
     await this.show("before", file, signal);
@@ -140,39 +144,48 @@ export class PictureView {
     return { category: this.category, ...chosenOptions("routing", "threshold"), format, page: this.page };
   }
 
-  // With the options of the output; of a file with several pages all, if the format can hold them.
+  // Whether a download holds every page: only TIFF does, which is also the format of every input with several pages.
+  downloadsAll() {
+    return this.pageCount > 1 && [undefined, "tiff"].includes(chosenOptions("format").format);
+  }
+
   async download() {
-    const saturation = element("saturation").value;
+    const file = this.file;
     const { page, ...query } = this.query();
+    const options = { ...query, format: "auto", ...chosenOptions(), saturation: element("saturation").value };
+    this.showStatus("Preparing the download…");
     try {
-      const one = this.pageCount > 1 && !/tiff/.test(chosenOptions("format").format ?? this.file.type);
-      const options = { ...query, format: "auto", ...chosenOptions(), saturation, ...(one ? { page } : {}) };
-      const { blob } = await colorize(this.file, options);
-      save(blob, outputName(this.file.name, blob.type));
+      const { blob } = await colorize(file, this.downloadsAll() ? options : { ...options, page });
+      save(blob, outputName(file.name, blob.type));
+      this.showStatus("");
     } catch (error) {
       this.fail(error);
     }
   }
 
-  zoom(actual) {
-    element("viewport").classList.toggle("actual", actual);
-    element("zoom").setAttribute("aria-pressed", String(actual));
-    element("viewport").tabIndex = actual ? 0 : -1;
+  describeDownload() {
+    const chosen = this.category === "auto" ? "" : ` as ${this.category}`;
+    const pages = this.downloadsAll() ? ` all ${this.pageCount} pages${chosen}` : this.pageCount > 1 ? ` page ${this.page}` : "";
+    element("download").textContent = `Download${pages}`;
+  }
+
+  describePages() {
+    element("pages").hidden = this.pageCount < 2;
+    element("page-title").textContent = `Page ${this.page} of ${this.pageCount}`;
+    element("previous").disabled = this.page <= 1;
+    element("next").disabled = this.page >= this.pageCount;
+    this.describeDownload();
   }
 
   describe(decision) {
-    this.shown = decision.category;
     this.pageCount = decision.page_count;
-    element("pages").hidden = decision.page_count < 2;
-    element("page-title").textContent = `Page ${decision.page} of ${decision.page_count}`;
-    element("previous").disabled = decision.page <= 1;
-    element("next").disabled = decision.page >= decision.page_count;
+    this.describePages();
     element("notes").replaceChildren(...decision.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
-    this.variants.press(this.shown);
+    this.variants.press(decision);
     element("category").textContent = decision.category;
     element("confidence").textContent = decision.reason === "confident" ? percent(decision.confidence) : "";
     const experts = decision.experts.map(({ name }) => name).join(", ");
-    element("reason").textContent = `${REASONS[decision.reason](decision)} Expert: ${experts}.`;
+    element("reason").textContent = `${REASONS[decision.reason](decision)} ${decision.experts.length > 1 ? "Experts" : "Expert"}: ${experts}.`;
     const buttons = decision.top.map(({ category, probability }) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -206,9 +219,11 @@ export class PictureView {
 
   begin(text) {
     this.work?.abort();
+    clearTimeout(this.timer);
     this.work = new AbortController();
     if (text) this.showStatus(text);
     element("one").classList.add("busy");
+    element("one").classList.remove("failed");
     return this.work.signal;
   }
 
@@ -220,13 +235,10 @@ export class PictureView {
   fail(error) {
     if (error.name === "AbortError") return;
     this.end();
-    if (!this.output) element("one").hidden = true;
+    if (!this.output) {
+      element("one").hidden = this.pageCount < 2; // another page can be shown
+      element("one").classList.add("failed");
+    }
     this.showStatus(this.file ? `${this.file.name}: ${error.message}` : error.message, error);
   }
-}
-
-export async function listCategories() {
-  const categories = await (await call("/v1/categories")).json();
-  const options = ["auto", ...categories.map(({ name }) => name)].map((name) => new Option(name, name));
-  element("categories").replaceChildren(...options);
 }

@@ -1,9 +1,11 @@
 """Requests and checks of several tests."""
 
+from pathlib import Path
+
 import httpx2
 from axe_playwright_python.sync_playwright import Axe
 from fastapi.testclient import TestClient
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.server_process import wait_until
 
@@ -33,3 +35,10 @@ def serious_violations(page: Page) -> list[tuple[str, list[str]]]:
         for violation in Axe().run(page).response["violations"]
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+def open_picture(page: Page, path: Path) -> None:
+    """Open a picture in the page, and wait until it is colorized."""
+    page.set_input_files("#files", path)
+    expect(page.locator("#one")).to_be_visible()
+    expect(page.locator("#one.busy")).to_have_count(0)

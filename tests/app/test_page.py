@@ -3,7 +3,6 @@
 import io
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,51 +10,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app.api_keys import add_key
-from tests.app.helpers import serious_violations
-from tests.server_process import Server, serving
+from tests.app.helpers import open_picture, serious_violations
+from tests.server_process import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("page")) as server:
-        yield server
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """The page; fails if it raises errors, violates its content security policy or calls another host."""
-    context = browser.new_context(accept_downloads=True)
-    page = context.new_page()
-    violations: list[str] = []
-    urls: list[str] = []
-    page.on("pageerror", lambda error: violations.append(str(error)))
-    page.on("console", lambda line: violations.append(line.text) if "Content Security Policy" in line.text else None)
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(server.address)
-    expect(page.locator("#categories option")).to_have_count(22)
-    yield page
-    context.close()
-    assert violations == []
-    assert all(url.startswith((server.address, "blob:")) for url in urls)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, Image.Image]) -> Path:
-    """A folder with pictures, one of which is damaged."""
-    folder = tmp_path_factory.mktemp("scans")
-    for name, picture in photographs.items():
-        picture.convert("L").save(folder / f"{name}.jpg")
-    photographs["flower"].convert("L").save(folder / "flower.tif")
-    (folder / "broken.jpg").write_bytes((folder / "cat.jpg").read_bytes()[:2000])
-    return folder
-
-
-def open_picture(page: Page, path: Path) -> None:
-    page.set_input_files("#files", path)
-    expect(page.locator("#one")).to_be_visible()
-    expect(page.locator("#one.busy")).to_have_count(0)
 
 
 def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scans: Path) -> None:
@@ -82,8 +40,9 @@ def test_single_picture_can_be_compared_rerouted_and_downloaded(page: Page, scan
     assert page.locator("#after").evaluate("image => image.style.filter") == "saturate(0.5)"
     expect(page.locator("#after")).to_have_attribute("style", "")  # the server's picture replaces the preview after a pause
 
+    page.click("#options-summary")
     with page.expect_response("**/v1/colorize?*routing=soft*"):
-        page.get_by_label("blend experts").check()
+        page.get_by_label("Routing").select_option("blend experts")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     assert download.value.suggested_filename == "flower-colorized.jpg"
@@ -102,7 +61,7 @@ def test_tiff_is_shown_as_png_and_downloaded_as_tiff(page: Page, scans: Path) ->
 
 def test_broken_file_shows_error_and_next_file_works(page: Page, scans: Path) -> None:
     page.set_input_files("#files", scans / "broken.jpg")
-    expect(page.locator("#status.error")).to_contain_text("truncated or damaged")
+    expect(page.locator("#status.error")).to_contain_text("picture is truncated")
     expect(page.locator("#one")).to_be_hidden()
     open_picture(page, scans / "cat.jpg")
     expect(page.locator("#status")).to_have_text("")
@@ -112,7 +71,7 @@ def test_several_pictures_become_grid_and_zip(page: Page, scans: Path) -> None:
     page.set_input_files("#files", sorted(scans.iterdir()))
     expect(page.locator("#many-title")).to_have_text("7 of 7", timeout=30_000)
     expect(page.locator("#grid li.done")).to_have_count(6)
-    expect(page.locator("#grid li.failed .what")).to_contain_text("truncated or damaged")
+    expect(page.locator("#grid li.failed .what")).to_contain_text("picture is truncated")
     expect(page.locator("#status")).to_have_text("6 of 7 pictures colorized, 1 failed.")
     expect(page.locator("#cancel")).to_be_hidden()
     with page.expect_download() as download:
@@ -188,9 +147,10 @@ def test_folder_upload_ignores_other_files(page: Page, scans: Path, tmp_path: Pa
 
 def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
     open_picture(page, scans / "city.jpg")
+    expect(page.locator("#variants button")).to_have_count(3)
     page.locator("#files").focus()
     names: list[str] = []
-    for _ in range(14):
+    for _ in range(15):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
         if names[-1] == "cut":
@@ -198,7 +158,9 @@ def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
                 page.keyboard.press("ArrowRight")
         if names[-1] == "saturation":
             page.keyboard.press("Home")
-    assert {"folder", "cut", "categories", "saturation", "download"} <= set(names)
+    controls = ["folder", "options-summary", "cut", "zoom", "categories", "saturation", "download"]
+    assert [name for name in names if name in controls] == controls
+    assert names[4] == page.inner_text("#variants button >> nth=0")
     assert page.input_value("#cut") == "60"
     assert page.get_attribute("#cut", "aria-valuetext") == "60% before, 40% after"
     assert page.input_value("#saturation") == "0"
@@ -210,15 +172,25 @@ def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_page_is_accessible_and_fits_viewport(page: Page, scans: Path, scheme: str, width: int) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.set_viewport_size({"width": width, "height": 800})
-    for files in (scans / "cat.jpg", [scans / "cat.jpg", scans / "broken.jpg"]):
-        page.set_input_files("#files", files)
-        expect(page.locator("#one" if isinstance(files, Path) else "#zip")).to_be_visible()
-        expect(page.locator("#one.busy")).to_have_count(0)
+def test_page_is_accessible_and_fits_viewport(page: Page, scans: Path, large_picture: Path, scheme: str, width: int) -> None:
+    def check() -> None:
         assert serious_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 800})
+    open_picture(page, large_picture)
+    expect(page.locator("#variants button")).to_have_count(3)
+    check()
+    page.click("#options-summary")
+    page.get_by_label("Metadata").select_option("keep all")
+    page.get_by_label("Threshold").fill("7")
+    check()
+    page.click("#zoom")
+    check()
+    page.set_input_files("#files", [scans / "cat.jpg", scans / "broken.jpg"])
+    expect(page.locator("#zip")).to_be_visible()
+    check()
 
 
 def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) -> None:
