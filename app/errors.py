@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
@@ -68,8 +69,10 @@ Responses = dict[int | str, dict[str, Any]]
 class ServiceError(ChromarouteError):
     """An error of the service itself; `type` is a key of `PROBLEM_TYPES`, `retry_after` is in seconds."""
 
-    def __init__(self, type: str, detail: str, retry_after: int | None = None) -> None:
-        self.type, self.retry_after = type, retry_after
+    def __init__(
+        self, type: str, detail: str, retry_after: int | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.type, self.retry_after, self.headers = type, retry_after, headers
         super().__init__(detail)
 
 
@@ -147,7 +150,9 @@ def _problem(type: str, detail: str, **more: Any) -> Problem:
 
 
 def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
-    return problem_response(problem_of(error), getattr(error, "retry_after", None))
+    response = problem_response(problem_of(error), getattr(error, "retry_after", None))
+    response.headers.update(getattr(error, "headers", {}))
+    return response
 
 
 def _handle_invalid_request(request: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,6 @@
-"""Adds to the OpenAPI document what types cannot express: the categories of the served bundle, and recorded responses as examples.
+"""Adds to the OpenAPI document what types cannot express: categories of the served bundle, options as form fields, and examples.
 
-`openapi_examples.json` is written by `make docs` from the responses of a real server.
+The examples in `openapi_examples.json` are responses of a real server, recorded by `make docs`.
 """
 
 import json
@@ -29,7 +29,7 @@ def event_stream_example() -> str:
 
 
 def add_examples(app: FastAPI, engine: Engine) -> None:
-    """Add categories and examples to the document that FastAPI generates."""
+    """Add categories, form fields and examples to the document that FastAPI generates."""
     generate = app.openapi
 
     def with_examples() -> dict[str, Any]:
@@ -38,8 +38,26 @@ def add_examples(app: FastAPI, engine: Engine) -> None:
             for parameter in path.get("post", {}).get("parameters", ()):
                 if parameter["name"] == "category":
                     parameter["schema"]["enum"] = ["auto", *engine.ensemble.bundle.router.choices]
+            _add_form_fields(path.get("post", {}), document["components"]["schemas"])
         for name, example in examples()["schemas"].items():
             document["components"]["schemas"][name]["examples"] = [example]
         return document
 
     app.openapi = with_examples  # type: ignore[method-assign]
+
+
+def _add_form_fields(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Describe the options in the query of an operation as fields of its form, which have the same effect."""
+    form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+    options = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    if form is None or not options:
+        return
+    body = schemas[form["schema"]["$ref"].rpartition("/")[2]]
+    body["properties"] |= {option["name"]: _without_null(option["schema"]) for option in options}
+    body["additionalProperties"] = False
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is given, and has no null in a form."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    return schema if len(choices) != 1 else {key: value for key, value in schema.items() if key != "anyOf"} | choices[0]

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [origin for origin in value if not re.fullmatch(r"https?://[^/]+", origin)]:
             raise ValueError(f"{wrong[0]!r} is not an origin: give scheme and host, such as https://album.example")
-        return value
+        return tuple(map(str.lower, value))
 
     @model_validator(mode="after")
     def _check_webhooks(self) -> "Settings":

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+_SHOWN = 40  # characters of a name in that of its temporary file; file systems allow 255 bytes
+
 
 def replace_file(path: Path, content: bytes, make_folder: bool = True) -> None:
     """Write `content` to a temporary file beside `path`, flush it to the disk, then rename it to `path`."""
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_SHOWN]}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -4,6 +4,7 @@ TIFF 6.0, section 2; BigTIFF; Exif 2.32, section 4.6. Libraries decode the value
 UTF-8, or in another encoding than the standard's.
 """
 
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ INCH, CENTIMETER = 2, 3  # values of RESOLUTION_UNIT
 
 MAX_DIRECTORIES = 10_000
 MAX_ENTRIES = 4_096  # of a directory
+MAX_NUMBERS = 1_024  # of a value
+_MAX_ALL_ENTRIES = 400_000  # of a file, which take about a second
 
 Order = Literal["<", ">"]
 
@@ -40,14 +43,17 @@ class Tag:
         return len(self.data) // SIZES[self.type]
 
     def numbers(self) -> tuple[float, ...]:
-        """The values of a numeric tag; a rational with the denominator 0 is 0."""
+        """The values, at most `MAX_NUMBERS`: none of a text; what is not a finite number is 0."""
+        count = min(self.count, MAX_NUMBERS)
+        if self.type == ASCII:
+            return ()
         if self.type in (5, 10):
-            flat = struct.unpack(f"<{2 * self.count}{'I' if self.type == 5 else 'i'}", self.data)
+            flat = struct.unpack_from(f"<{2 * count}{'I' if self.type == 5 else 'i'}", self.data)
             return tuple(flat[i] / flat[i + 1] if flat[i + 1] else 0.0 for i in range(0, len(flat), 2))
         code = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}[
             self.type
         ]
-        return struct.unpack(f"<{self.count}{code}", self.data)
+        return tuple(value if math.isfinite(value) else 0.0 for value in struct.unpack_from(f"<{count}{code}", self.data))
 
 
 Directory = Mapping[int, Tag]
@@ -76,7 +82,11 @@ def undefined(content: bytes) -> Tag:
 class TiffReader:
     """Reads the directories of a TIFF file, or of an EXIF block, which is one.
 
-    Values that lie outside of the content or are of an unknown type are left out.
+    Values that lie outside of the content or are of an unknown type are left out, and what follows the end of the content.
+    Directories and values may overlap, so what is read in all is limited: values to twice the size of the content.
+
+    Attributes:
+        ended_early: whether `directories` ended with a link to one that cannot be read.
 
     Args:
         content: the file, or the EXIF block with or without its `Exif` signature.
@@ -92,6 +102,8 @@ class TiffReader:
         if order is None or len(content) < 8:
             raise ValueError("it begins with neither II nor MM")
         self.order, self.content, self.max_bytes = order, content, max_bytes
+        self.ended_early = False
+        self._entries_left, self._bytes_left = _MAX_ALL_ENTRIES, 2 * len(content)
         version = self._unpack("H", 2)
         if version not in (42, 43):
             raise ValueError(f"its version is {version}")
@@ -105,7 +117,8 @@ class TiffReader:
             seen.add(offset)
             try:
                 tags, offset = self._read(offset)
-            except struct.error:
+            except ValueError:
+                self.ended_early = True
                 return
             yield tags
 
@@ -119,27 +132,32 @@ class TiffReader:
         for offset in pointer.numbers() if pointer else ():
             try:
                 found.append(self._read(int(offset))[0])
-            except struct.error:
+            except ValueError:
                 continue
         return found
 
     def _read(self, offset: int) -> tuple[dict[int, Tag], int]:
         """A directory, and the offset of the next one."""
-        count_code, entry_size, inline = ("Q", 20, 8) if self.is_big else ("H", 12, 4)
+        count_code, offset_code, entry_size, inline = ("Q", "Q", 20, 8) if self.is_big else ("H", "I", 12, 4)
         count = self._unpack(count_code, offset)
         first = offset + struct.calcsize(count_code)
+        whole = min(count, MAX_ENTRIES, (len(self.content) - first) // entry_size)
+        self._entries_left -= 1 + whole
+        if self._entries_left < 0:
+            raise ValueError("there are too many entries")
         tags = {}
-        for position in range(first, first + min(count, MAX_ENTRIES) * entry_size, entry_size):
+        for position in range(first, first + whole * entry_size, entry_size):
             number, type_ = self._unpack("H", position), self._unpack("H", position + 2)
-            size = SIZES.get(type_, 0) * self._unpack("Q" if self.is_big else "I", position + 4)
+            size = SIZES.get(type_, 0) * self._unpack(offset_code, position + 4)
             start = position + entry_size - inline
             if size > inline:
-                start = self._unpack("Q" if self.is_big else "I", start)
-            if 0 < size <= self.max_bytes and start + size <= len(self.content):
+                start = self._unpack(offset_code, start)
+            if 0 < size <= min(self.max_bytes, self._bytes_left) and start + size <= len(self.content):
+                self._bytes_left -= size
                 value = self.content[start : start + size]
                 tags[number] = Tag(type_, value if number in _OPAQUE else self._little_endian(value, type_))
         last = first + count * entry_size
-        return tags, self._unpack("Q" if self.is_big else "I", last) if last + inline <= len(self.content) else 0
+        return tags, self._unpack(offset_code, last) if last + inline <= len(self.content) else 0
 
     def _little_endian(self, data: bytes, type_: int) -> bytes:
         unit = _UNITS.get(type_, SIZES[type_])
@@ -148,6 +166,8 @@ class TiffReader:
         return np.frombuffer(data, f">u{unit}").astype(f"<u{unit}").tobytes()
 
     def _unpack(self, code: str, offset: int) -> int:
+        if not 0 <= offset <= len(self.content) - struct.calcsize(code):
+            raise ValueError(f"the offset {offset} is beyond its end")
         value: int = struct.unpack_from(self.order + code, self.content, offset)[0]
         return value
 

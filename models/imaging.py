@@ -77,6 +77,10 @@ class Document:
         for page in range(self.page_count):
             self._file.check_size(page, max_pixels)
 
+    def close(self) -> None:
+        """Free the file, whose pages cannot be decoded any more: large files should not stay in memory beside their pixels."""
+        del self._file
+
     @property
     def format(self) -> str:
         """The format of the file, in lower case."""

@@ -27,6 +27,7 @@ _STALE = {
 COMMENT = "Comment"  # the text that a JPEG file can hold
 _MAX_DPI = 65_535  # of JPEG
 _MAX_VALUE = 2**20  # bytes of a value of EXIF
+_LISTED, _MAX_KEY = 5, 79  # texts that a note lists, and characters of their keys: a segment of a JPEG file must hold the notes
 
 _JPEG_SEGMENT = 65_000  # bytes of EXIF or IPTC, or of a comment, with some room for signatures
 _HOLDS_IPTC = {"jpeg", "png", "tiff"}
@@ -56,12 +57,15 @@ class Metadata:
     def filtered(self, policy: MetadataPolicy) -> "Metadata":
         """The part that the policy keeps; the resolution is always kept."""
         if policy == "strip":
-            return Metadata(self.dpi)
+            return Metadata(self.dpi, notes=self.notes)
+        kept = self
+        if self.xmp and not xmp.is_readable(self.xmp):
+            kept = replace(self, xmp=b"", notes=(*self.notes, "the XMP packet cannot be kept: it is damaged, too long or too deep"))
         if policy == "keep-gps":
-            return self
+            return kept
         tags = {number: value for number, value in self.exif.items() if number != exif.GPS_POINTER}
         texts = {key: text for key, text in self.texts.items() if not xmp.is_position(key)}
-        return replace(self, exif=tags, xmp=xmp.without_positions(self.xmp), texts=texts)
+        return replace(kept, exif=tags, xmp=xmp.without_positions(kept.xmp), texts=texts)
 
     def fitted(self, format: str) -> "Metadata":
         """The part that a file of the format can hold; the rest is named in the notes."""
@@ -70,7 +74,8 @@ class Metadata:
             self.texts if format == "png" else {COMMENT: self.texts[COMMENT]} if format == "jpeg" and COMMENT in self.texts else {}
         )
         if dropped := sorted(set(self.texts) - set(texts)):
-            lost.append(f"the text {', '.join(dropped)}")
+            more = f" and {len(dropped) - _LISTED} more" if len(dropped) > _LISTED else ""
+            lost.append(f"the text {', '.join(key[:_MAX_KEY] for key in dropped[:_LISTED])}{more}")
         if format == "jpeg" and len(texts.get(COMMENT, "").encode()) > _JPEG_SEGMENT:
             texts = {}
             lost.append("the comment, which is too long,")

@@ -44,9 +44,12 @@ def colorize(
         document = Document(content, max_pixels)
     format = document.output_format(options.format)
     rendered = []
-    for page in document.pages(options.page, format):
+    pages = document.pages(options.page, format)
+    for page in pages:
         with watch.stage("decode"):
             picture = document.decode(page, format)
+        if page == pages[-1]:
+            document.close()
         ab, decision = ensemble.predict(picture, options)
         rendered.append(render(picture, ab, decision.with_earlier_stages(watch), options, format))
         watch = Stopwatch()

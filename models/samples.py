@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from models.libvips import libvips
 from models.luma import SampleArray, UInt8Array, UInt16Array, luma16_of_rgb, luma_of_rgb, to_uint8
 
 Model = Literal["gray", "rgb", "cmyk", "lab"]
@@ -18,6 +18,8 @@ _BANDS = {1: "gray", 3: "rgb", 4: "cmyk"}
 _INTERPRETATIONS = {
     ("gray", 8): "b-w", ("gray", 16): "grey16", ("rgb", 8): "srgb", ("rgb", 16): "rgb16", ("cmyk", 8): "cmyk", ("cmyk", 16): "cmyk",
 }  # fmt: skip
+_PROFILE_SPACES = {"gray": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}  # bytes 16 to 20 of an ICC profile
+_MOST = 1e30  # of floating-point levels, so that differences are finite
 _GRID = np.linspace(0, 255, 9).astype(np.uint8)
 
 
@@ -71,26 +73,45 @@ def luma_of(samples: Samples) -> tuple[UInt8Array, UInt16Array | None, tuple[str
 def scaled_levels(values: NDArray[Any], white_is_zero: bool = False) -> tuple[SampleArray, tuple[str, ...]]:
     """Levels of any numeric type as uint8 or uint16, and notes.
 
-    Unsigned levels of 8 and 16 bits stay as they are. Floating-point levels have 1, 255 or 65535 as white: the smallest of these
-    that holds 99.9% of them, so that a few that are brighter do not make the picture black. Unsigned levels of 32 bits have their
-    type's white. Levels with negatives, and floating-point levels beyond 65535, have no white that is known: their darkest and
-    brightest 0.1% become black and white. Levels that are not numbers are black.
+    Unsigned levels of 8 and 16 bits stay as they are. Others have 1 (if floating-point), 255, 65535 or the largest number of their
+    type (if whole) as white, if the brightest 0.1% of them are near it: a few that are brighter should not make the picture dark.
+    If they are not, as in linear pictures with a high dynamic range, the brightest 0.1% become white; and if there are negatives,
+    the darkest 0.1% become black. Levels that are not numbers are black.
     """
+    if values.dtype in (np.int8, np.int16):
+        unsigned = values.view(f"u{values.itemsize}")
+        if _roughness(unsigned) < _roughness(values):  # a wrong sign tears the picture where it changes
+            inverted = np.iinfo(unsigned.dtype).max - unsigned if white_is_zero else unsigned
+            return inverted, ("the file says that its levels are signed, but they are not",)
     if values.dtype in (np.uint8, np.uint16):
         return values, ()
-    floats = np.nan_to_num(values.astype(np.float32))
-    low, high = (float(level) for level in np.quantile(floats[:: max(1, len(floats) // 2000)], (0.001, 0.999)))
+    floats = values.astype(np.float32)
+    some = floats[:: max(1, len(floats) // 2000)]
+    some = some[np.isfinite(some)].clip(-_MOST, _MOST)
+    low, high = (float(level) for level in np.quantile(some, (0.001, 0.999))) if some.size else (0.0, 1.0)
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    largest = float(np.iinfo(values.dtype).max) if is_whole else 65_535.0
+    whites = [white for white in (*(() if is_whole else (1.0,)), 255.0, 65_535.0, largest) if white <= largest]
+    known = [white for white in whites if high <= 1.5 * white and (white == whites[0] or high >= white / 4)]
     black, notes = 0.0, tuple[str, ...]()
-    if np.issubdtype(values.dtype, np.integer) and low >= 0:
-        white = float(np.iinfo(values.dtype).max)
+    if not known or low < -0.02 * high:  # a little below 0 is noise
+        black = min(low, 0.0)
+        white = high if high > black else black + max(1.0, abs(black))
+        notes = ("the levels have no known white: the brightest 0.1% became white, and if there are negatives, the darkest black",)
     else:
-        white = next((white for white in (1.0, 255.0, 65_535.0) if high <= white * 1.001), high)
-        if low < -0.01 * white or white == high:
-            black, white = low, max(high, low + 1e-6)
-            notes = ("the levels have no known black and white: the darkest and the brightest 0.1% became black and white",)
-    scaled = ((floats - black) * (65_535 / (white - black))).clip(0, 65_535)
-    levels = scaled.round().astype(np.uint16)
+        white = known[0]
+    np.nan_to_num(floats, copy=False, nan=black)
+    np.clip(floats, black, white, out=floats)
+    floats -= black
+    floats *= 65_535 / (white - black)
+    levels = np.rint(floats, out=floats).astype(np.uint16)
     return (65_535 - levels if white_is_zero else levels), notes
+
+
+def _roughness(values: NDArray[Any]) -> float:
+    """The mean difference of neighbors in some rows."""
+    rows = values[:: max(1, len(values) // 500)].astype(np.int32)
+    return float(np.abs(np.diff(rows, axis=1)).mean()) if values.shape[1] > 1 else 0.0
 
 
 def is_readable(profile: bytes) -> bool:
@@ -105,18 +126,19 @@ def is_readable(profile: bytes) -> bool:
 def is_srgb(profile: bytes, model: str) -> bool:
     """Whether a profile converts every color of a grid to itself, within one level, whatever the name of the profile."""
     key = hashlib.sha256(profile).digest(), model
-    if key not in _known:
+    known = _known.get(key)
+    if known is None:
         if model == "gray":
             probe = Samples(np.arange(256, dtype=np.uint8)[None], profile=profile)
         else:
             probe = Samples(np.stack(np.meshgrid(_GRID, _GRID, _GRID), axis=-1).reshape(27, 27, 3), profile=profile)
         converted = _to_srgb(probe) if model in ("gray", "rgb") else None
         same = probe.levels if probe.levels.ndim == 3 else np.repeat(probe.levels[..., None], 3, axis=2)
-        equal = converted is not None and int(np.abs(converted.astype(int) - same.astype(int)).max()) <= 1
-        _known[key] = equal
+        known = converted is not None and int(np.abs(converted.astype(int) - same.astype(int)).max()) <= 1
+        _known[key] = known
         while len(_known) > 64:
             _known.popitem(last=False)
-    return _known[key]
+    return known
 
 
 _known: OrderedDict[tuple[bytes, str], bool] = OrderedDict()  # answers of `is_srgb`, because scanners embed the same few profiles
@@ -124,7 +146,10 @@ _known: OrderedDict[tuple[bytes, str], bool] = OrderedDict()  # answers of `is_s
 
 def _to_srgb(samples: Samples) -> SampleArray | None:
     """RGB `(h,w,3)` of the same depth in sRGB, by the profile; None if it does not fit the levels or is damaged."""
+    if samples.profile[16:20] != _PROFILE_SPACES[samples.model]:  # for which libvips takes a profile of its own
+        return None
     depth = 16 if samples.is_16_bit else 8
+    pyvips = libvips()
     image = pyvips.Image.new_from_array(np.ascontiguousarray(samples.levels))
     image = image.copy(interpretation=_INTERPRETATIONS[samples.model, depth])
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", samples.profile)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from xml.etree import ElementTree
 
 MAX_PACKET = 16 * 2**20  # bytes that are parsed
+_MAX_MARKUP = 200_000  # tags and attributes of a packet, which take about a second
 _MAX_DEPTH = 50  # of nested elements
 _JPEG_SEGMENT = 65_000  # bytes of a packet in one segment of a JPEG file, with some room for its signature
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
@@ -82,8 +83,7 @@ def jpeg_parts(xmp: bytes) -> tuple[bytes, list[bytes]]:
     """
     if len(xmp) <= _JPEG_SEGMENT:
         return xmp, []
-    root = _parsed(xmp)
-    assert root is not None, "only packets that were parsed and written again are encoded"
+    root = ElementTree.fromstring(xmp)  # without limits: it was parsed and written again, which may have made it longer
     digest = hashlib.md5(xmp, usedforsecurity=False).hexdigest().upper()
     first = ElementTree.Element(f"{{{_NAMESPACES['x']}}}xmpmeta")
     own = {_HAS_EXTENSION: digest}
@@ -145,7 +145,7 @@ def _serialized(root: ElementTree.Element) -> bytes:
 
 def _parsed(xmp: bytes) -> ElementTree.Element | None:
     """The root of the packet; None if it is empty, too long, damaged, declares anything, or is nested too deeply."""
-    if not xmp or len(xmp) > MAX_PACKET or _DECLARATIONS.search(xmp):
+    if not xmp or len(xmp) > MAX_PACKET or xmp.count(b"<") + xmp.count(b"=") > _MAX_MARKUP or _DECLARATIONS.search(xmp):
         return None
     try:
         root = ElementTree.fromstring(xmp.decode().strip("\ufeff\0 \r\n\t"))

@@ -17,7 +17,7 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat exif lab tones xmp",
+        "errors atomic_files torchvision_compat exif lab libvips tones xmp",
         "ab_bins luma router manifest runtime vgg",
         "chroma classifiers colorizers options decision",
         "expert_cache metadata samples",

@@ -1,7 +1,11 @@
-"""Examples of uploads for schemathesis, which loads this file: a schema cannot describe the bytes of a picture."""
+"""Hooks of schemathesis, which loads this file, for what a schema cannot describe.
+
+The bytes of pictures, the pages that they have, and that an option is given once, in the query or in the form.
+"""
 
 import io
 import zipfile
+from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
@@ -21,6 +25,21 @@ def make_archive() -> bytes:
     return buffer.getvalue()
 
 
-for media in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
-    schemathesis.openapi.media_type(f"image/{media.lower()}", st.just(encode_picture(media)))
+for format in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG2000"):
+    media_type = "image/jp2" if format == "JPEG2000" else f"image/{format.lower()}"
+    schemathesis.openapi.media_type(media_type, st.just(encode_picture(format)))
 schemathesis.openapi.media_type("application/zip", st.just(make_archive()))
+
+
+@schemathesis.hook.apply_to(method="POST", path_regex="^/v1/(colorize.*|route|jobs)$")
+def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
+    """Leave out fields of a form that are in the query as well; and choose the page that the pictures have."""
+    if case.meta is None or case.meta.generation.mode.is_negative:
+        return case
+    form = case.body if isinstance(case.body, dict) else {}
+    for name in set(form) & set(case.query or {}):
+        del form[name]
+    for options in (form, case.query or {}):
+        if options.get("page") not in (None, "null"):
+            options["page"] = 1
+    return case

@@ -14,7 +14,7 @@ SUFFIXES = {  # of each format that is written; the first is given to new names
 FORMATS = {suffix: format for format, suffixes in SUFFIXES.items() for suffix in suffixes}
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f:*?"<>|\ud800-\udfff]')  # on at least one operating system
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?=\.|$)", re.IGNORECASE)  # on Windows
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?= *(?:\.|$))", re.IGNORECASE)  # on Windows
 _MAX_PART = 200  # bytes of a part of a path; file systems allow 255, and names get numbers and suffixes
 _MAX_NAME = 200  # characters of a path; Windows allows 260 with the folder
 _SYSTEM_FOLDERS = {"__macosx", "@eadir"}
@@ -40,7 +40,7 @@ def output_name(name: str, format: str) -> str:
 def is_system_file(name: str) -> bool:
     """Whether a file was added by an operating system, an archiver or a picture manager rather than by the user, or is hidden."""
     path = PurePosixPath(name.replace("\\", "/").lower())
-    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+    hidden = any(part.startswith(".") and part.strip(".") for part in path.parts)
     return hidden or not _SYSTEM_FOLDERS.isdisjoint(path.parts) or path.name in _SYSTEM_FILES
 
 

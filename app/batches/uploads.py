@@ -10,7 +10,7 @@ from typing import IO
 
 from starlette.datastructures import UploadFile
 
-from app.batches.entry_names import entry_name
+from app.batches.entry_names import entry_names
 from app.batches.file_names import UniqueNames, is_system_file, safe_name
 from app.errors import ServiceError
 from app.inference.engine import Read
@@ -66,7 +66,7 @@ def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
     try:
         archive = zipfile.ZipFile(limited)
         limited.max_read = settings.max_batch_bytes
-        named = [(entry, entry_name(entry)) for entry in archive.infolist()]
+        named = zip(archive.infolist(), entry_names(archive.infolist()), strict=True)
         entries = [(entry, name) for entry, name in named if not name.endswith(("/", "\\")) and not is_system_file(name)]
         for entry, _ in entries:
             _accept_other_slashes(limited, entry)

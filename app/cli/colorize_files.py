@@ -45,15 +45,15 @@ class Plan:
     skipped: list[Path]
 
 
-def plan(paths: Sequence[Path], out: Path | None, format: str) -> Plan:
+def plan(paths: Sequence[Path], out: Path | None, format: str, may_be_empty: bool = False) -> Plan:
     """The output of every input, in the order of the paths; folders are searched.
 
     Without `out`, `scan.jpg` becomes `scan-colorized.jpg` beside it, and `box/` becomes `box-colorized/`. An output in another
     format keeps the suffix of the input in its name (`scan.bmp.png`), so that names do not depend on the other files of a folder.
 
     Raises:
-        OptionError: a path does not exist, there is no picture, an output would replace its input, or `out` is a file although
-            there are several pictures or the format differs.
+        OptionError: a path does not exist, there is no picture (unless it `may_be_empty`), an output would replace its input, or
+            `out` is a file although there are several pictures or the format differs.
     """
     if missing := [path for path in paths if not path.exists()]:
         raise OptionError("PATH", str(missing[0]), "files and folders that exist")
@@ -62,7 +62,7 @@ def plan(paths: Sequence[Path], out: Path | None, format: str) -> Plan:
         tasks = [_single_task(paths, out, format)]
     else:
         tasks = [_task(source, folder, suffix, format) for source, folder, suffix in _find_pictures(paths, out, skipped)]
-    if not tasks:
+    if not tasks and not may_be_empty:
         raise OptionError("PATH", ", ".join(map(str, paths)), f"pictures, or folders with some ({', '.join(READS)})")
     if replaced := [task.source for task in tasks if task.target.resolve() == task.source.resolve()]:
         raise OptionError("--out", str(out), f"another path, because {replaced[0]} would be replaced")
@@ -100,10 +100,19 @@ def run(
 def _single_task(paths: Sequence[Path], out: Path, format: str) -> FileTask:
     if len(paths) != 1 or paths[0].is_dir():
         raise OptionError("--out", str(out), "a folder, because there are several pictures")
+    return FileTask(paths[0], out, format_of_output(out, format))
+
+
+def format_of_output(out: Path, format: str) -> str:
+    """The format of an output by its name.
+
+    Raises:
+        OptionError: the name has no suffix of a format that can be written, or of another one than `format`.
+    """
     written = FORMATS.get(out.suffix.lower())
     if written is None or format not in (AUTO, written):
         raise OptionError("--out", str(out), f"a name that ends in {', '.join(FORMATS)} and fits --format")
-    return FileTask(paths[0], out, written)
+    return written
 
 
 def _find_pictures(paths: Sequence[Path], out: Path | None, skipped: list[Path]) -> Iterator[tuple[Path, Path, str]]:

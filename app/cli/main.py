@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from app.api_keys import add_key, read_keys, revoke_key
-from app.batches.file_names import FORMATS
 from app.cli import colorize_files, watch_folders
 from app.cli.option_parameters import with_options
 from app.logs import configure_logs
@@ -24,7 +23,6 @@ from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
 from models.manifest import read_manifest
 from models.options import Options
-from models.router import AUTO
 from models.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Colorize black-and-white photographs.", pretty_exceptions_enable=False)
@@ -52,8 +50,11 @@ def colorize(
 ) -> None:
     """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""
     settings = load_settings(bundle=bundle)
-    if Path("-") in paths or out == Path("-"):
-        _colorize_stream(paths, out, options, settings)
+    is_stream = Path("-") in paths or out == Path("-")
+    if report is not None and (is_stream or watch):
+        raise OptionError("--report", str(report), "no report together with - or --watch")
+    if is_stream:
+        _colorize_stream(paths, out, options, settings, force)
         return
     tasks, skipped_files = [], []
     if not watch:
@@ -85,20 +86,23 @@ def _load_ensemble(settings: Settings, options: Options) -> Ensemble:
     return ensemble
 
 
-def _colorize_stream(paths: list[Path], out: Path | None, options: Options, settings: Settings) -> None:
+def _colorize_stream(paths: list[Path], out: Path | None, options: Options, settings: Settings, force: bool) -> None:
     """Colorize one picture from the standard input, or to the standard output."""
-    if len(paths) != 1:
+    if len(paths) != 1 or (paths[0] != Path("-") and not paths[0].is_file()):
         raise OptionError("PATH", ", ".join(map(str, paths)), "one picture, because it is streamed")
+    target = None if out == Path("-") else out
+    if target is not None:
+        options = options.model_copy(update={"format": colorize_files.format_of_output(target, options.format)})
+        if target.exists() and not force:
+            print(f"{target} exists already (--force replaces it)", file=sys.stderr)
+            return
     content = sys.stdin.buffer.read() if paths[0] == Path("-") else paths[0].read_bytes()
-    written = FORMATS.get(out.suffix.lower()) if out is not None and out != Path("-") else None
-    if written and options.format == AUTO:
-        options = options.model_copy(update={"format": written})
     output, _, decision = pipeline.colorize(content, _load_ensemble(settings, options), options, settings.max_pixels)
-    if out is None or out == Path("-"):
+    if target is None:
         sys.stdout.buffer.write(output)
         sys.stdout.buffer.flush()
     else:
-        replace_file(out, output)
+        replace_file(target, output)
     for note in decision.notes:
         print(note, file=sys.stderr)
 

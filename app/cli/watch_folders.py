@@ -28,9 +28,13 @@ def watch(
     """Colorize the pictures of folders that have no output yet, and then new and changed ones, until `stopped` or an interrupt.
 
     A file is colorized when it is the same in two looks; one that failed is tried again when it changes.
+
+    Raises:
+        OptionError: a path is no folder, or `out` is not one for all of them.
     """
     if files := [path for path in paths if path.is_file()]:
         raise OptionError("PATH", str(files[0]), "folders, because --watch waits for new files")
+    plan(paths, out, options.format, may_be_empty=True)  # errors of the arguments
     states: dict[Path, _State] = {}
     handled: dict[Path, _State] = {}
     console.print(f"watching {', '.join(map(str, paths))}: Ctrl-C ends", markup=False)
@@ -53,8 +57,8 @@ def watch(
 
 def _waiting(paths: Sequence[Path], out: Path | None, format: str) -> list[FileTask]:
     """The pictures that have no output, or one that is older than they are."""
-    with suppress(OptionError):  # there is no picture yet
-        tasks = plan(paths, out, format).tasks
+    with suppress(OptionError):  # a folder is gone for the moment
+        tasks = plan(paths, out, format, may_be_empty=True).tasks
         return [task for task in tasks if _modified(task.source) > _modified(task.target)]
     return []
 

@@ -215,15 +215,26 @@ class JobQueue:
 
     def _deliver_webhook(self, job_id: str, attempt: int) -> None:
         """One attempt to deliver the webhook of a job, in a thread of DBOS; its outcome is stored in the folder of the job."""
-        job = self.store.find(job_id)
-        if job is None or job.card.webhook is None or job.delivery.attempts != attempt:
-            return
-        with suppress(FileNotFoundError):  # deleted in the meantime
-            status, now = job.status(self.settings.job_hours), datetime.now(UTC)
-            reason = deliver(job.card.webhook, f"job-{job.card.id}-{job.card.arrival}", status, self.settings, now)
-            job.delivery = job.delivery.after(reason, now)
-            if reason:
-                log.warning("attempt %d to deliver the webhook of job %s failed: %s", attempt + 1, job_id, reason)
+        reason: str | None = None
+        while not self._stopping.is_set():
+            try:
+                job = self.store.find(job_id)
+                if job is None or job.card.webhook is None or job.delivery.attempts != attempt:
+                    return
+                now = datetime.now(UTC)
+                if reason is None:
+                    event_id, status = f"job-{job.card.id}-{job.card.arrival}", job.status(self.settings.job_hours)
+                    reason = deliver(job.card.webhook, event_id, status, self.settings, now)
+                job.delivery = job.delivery.after(reason, now)
+                if reason:
+                    log.warning("attempt %d to deliver the webhook of job %s failed: %s", attempt + 1, job_id, reason)
+                return
+            except FileNotFoundError:  # deleted in the meantime
+                return
+            except Exception as error:
+                log.warning("the webhook of job %s is retried in %d seconds: %r", job_id, ITEM_RETRY_DELAY, error)
+                self._stopping.wait(ITEM_RETRY_DELAY)
+        raise _Interrupted
 
     def _delete_tasks(self, job_id: str) -> None:
         tasks = DBOS.list_workflows(workflow_id_prefix=f"{job_id}-")

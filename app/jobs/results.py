@@ -34,7 +34,7 @@ class JobArchive:
         for part, size in self.parts:
             first, last = max(0, start), min(size, stop)
             if first < last:
-                yield from [part[first:last]] if isinstance(part, bytes) else _read_file(part, first, last)
+                yield from [part[first:last]] if isinstance(part, bytes) else read_file(part, first, last)
             start, stop = start - size, stop - size
 
 
@@ -63,7 +63,13 @@ def job_archive(job: JobFolder) -> JobArchive:
     return JobArchive(tuple(parts), f'"{identity.hexdigest()[:32]}"')
 
 
-def _read_file(path: Path, start: int, stop: int) -> Iterator[bytes]:
+def read_file(path: Path, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of a file from `start` to `stop`.
+
+    Raises:
+        FileNotFoundError: the job was deleted.
+        EOFError: the file is shorter.
+    """
     with path.open("rb") as file:
         file.seek(start)
         while start < stop:

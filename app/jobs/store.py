@@ -148,7 +148,8 @@ class JobFolder:
         state = "finished" if complete else "cancelled" if self.cancelled else "running" if done + failed else "queued"
         expires = None
         if state in ("finished", "cancelled"):
-            changed = max((self.folder / name).stat().st_mtime for name in ("out", "."))
+            ends = [path for path in (self.folder / "out", self.folder / "cancelled") if path.exists()]
+            changed = max(path.stat().st_mtime for path in ends)
             expires = datetime.fromtimestamp(changed, UTC) + timedelta(hours=hours)
         return JobStatus(
             id=self.card.id, state=state, total=total, done=done, failed=failed, created=self.card.created, expires=expires,

@@ -22,6 +22,7 @@ from models.errors import OptionError
 
 # Seconds before each attempt, as the specification recommends; afterwards the delivery has failed
 DELAYS = (0, 5, 300, 1_800, 7_200, 18_000, 36_000)
+PORTS = {"http": 80, "https": 443}
 TIMEOUT = 15.0  # seconds for an attempt
 EVENT = "job.ended"
 
@@ -104,7 +105,7 @@ def _address(url: str, private_allowed: bool) -> str:
         OSError: it cannot be resolved.
     """
     parts = urlsplit(url)
-    found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(parts.hostname, parts.port or PORTS[parts.scheme], type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     if not private_allowed and (private := _private(addresses)):
         raise ValueError(f"{parts.hostname} is at {private}, a private address, which CHROMAROUTE_WEBHOOK_PRIVATE=1 would allow")
@@ -116,11 +117,12 @@ def _private(addresses: Iterable[str]) -> str | None:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    """The origin of an address; nothing if it is not valid, or contains a password."""
     try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
+        parts, _ = urlsplit(url), httpx.URL(url)
+        is_valid = parts.port is None or parts.port > 0
+    except (ValueError, httpx.InvalidURL):
         return ""
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.password is not None:
+    if not is_valid or parts.scheme not in PORTS or not parts.hostname or "@" in parts.netloc:
         return ""
-    return f"{parts.scheme}://{parts.hostname}{port}"
+    return f"{parts.scheme}://{parts.netloc.lower()}"

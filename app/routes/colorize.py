@@ -15,7 +15,7 @@ from models.imaging import WRITES
 
 router = APIRouter(prefix="/v1", tags=["one picture"])
 
-UPLOAD_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
+UPLOAD_TYPES = (*WRITES.values(), "image/bmp", "image/gif", "image/jp2", "image/heic")
 FILE_BODY = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}}}}}
 PROBLEMS = problem_examples(
     "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large",

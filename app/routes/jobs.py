@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.batches.results import PRIVATE, ZIP_HEADERS
@@ -14,12 +15,12 @@ from app.batches.uploads import read_items
 from app.dependencies import JobOptionsDep, JobsDep
 from app.errors import PROBLEM_TYPES, ServiceError, problem_examples
 from app.jobs.queue import JobQueue
-from app.jobs.results import job_archive
+from app.jobs.results import job_archive, read_file
 from app.jobs.store import JobFolder
 from app.jobs.webhooks import check_webhook
 from app.openapi import event_stream_example
 from app.policy import Cost, policy
-from app.ranges import is_unchanged, requested_range
+from app.ranges import partial_response
 from app.routes.batch import EXPECTED, FILES_BODY, PROBLEMS, ZIP_RESPONSE, Archive, Files
 from app.schemas import ItemEvent, JobStatus
 from models.decoders import format_of
@@ -167,16 +168,7 @@ async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
         detail = f"the job is {found.state}: {progress}. Follow its events, or cancel it."
         raise ServiceError("job-unfinished", detail, retry_after=1)
     archive = await _in_folder(job_archive, job)
-    headers = {**ZIP_HEADERS, **PRIVATE, "ETag": archive.etag, "Accept-Ranges": "bytes"}
-    if is_unchanged(request.headers, archive.etag):
-        return Response(status_code=304, headers=headers)
-    part = requested_range(request.headers, archive.etag, archive.size)
-    start, stop = part or (0, archive.size)
-    headers["Content-Length"] = str(stop - start)
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{archive.size}"
-    body = iter(()) if request.method == "HEAD" else archive.read(start, stop)
-    return StreamingResponse(body, 206 if part else 200, headers, media_type="application/zip")
+    return partial_response(request, archive.etag, archive.size, archive.read, "application/zip", {**ZIP_HEADERS, **PRIVATE})
 
 
 @router.head("/{id}/result/{index}", include_in_schema=False)
@@ -192,14 +184,14 @@ async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
 async def item_result(
     request: Request, job: JobDep, index: Annotated[int, Path(description="of the item in its job, from 0")]
 ) -> Response:
-    """Return one output of a job, as soon as it is finished. `Range` is supported."""
+    """Return one output of a job, as soon as it is finished. An interrupted download can be resumed, as that of all results."""
     record = await _in_folder(job.record, index) if 0 <= index < len(job.card.names) else None
     if record is None or record.decision is None:
         raise ServiceError("not-found", f"the job has no output number {index}: the item is not finished, or has a problem.")
     output = job.output(index)
     found, media_type = await _in_folder(lambda: (output.stat(), _media_type(output)))
-    requested_range(request.headers, "", found.st_size)  # refuses one beyond the end with a problem, as everywhere
-    return FileResponse(output, headers=PRIVATE, media_type=media_type, stat_result=found)
+    etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+    return partial_response(request, etag, found.st_size, partial(read_file, output), media_type, PRIVATE)
 
 
 @router.post("/{id}/cancel", responses=problem_examples(*_PROBLEMS))

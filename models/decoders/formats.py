@@ -4,13 +4,16 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from PIL import Image
+
 from models.decoders.base import EncodedFile
 from models.decoders.bmp import open_bmp
 from models.decoders.jpeg import JpegFile
+from models.decoders.jpeg2000 import Jpeg2000File
 from models.decoders.pillow import PillowFile, can_read_heif
 from models.decoders.png import PngFile
 from models.decoders.tiff import TiffFile
-from models.errors import BrokenPicture, NotAPicture, PictureError
+from models.errors import BrokenPicture, NotAPicture, PictureError, PictureTooLarge
 
 _HEIC_BRANDS = rb"(?:heic|heix|heim|heis|hevc|hevx|mif1|msf1)"
 _DECODERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], EncodedFile]]] = {
@@ -22,9 +25,7 @@ _DECODERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], EncodedFile]]] =
     "gif": (re.compile(rb"GIF8[79]a"), partial(PillowFile, format="gif", plugin="GIF")),
     "bmp": (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), open_bmp),
     "avif": (re.compile(rb"....ftyp(?:avif|avis)", re.DOTALL), partial(PillowFile, format="avif", plugin="AVIF")),
-    "jpeg2000": (
-        re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), partial(PillowFile, format="jpeg2000", plugin="JPEG2000")
-    ),
+    "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2000File),
     "heic": (re.compile(rb"....ftyp" + _HEIC_BRANDS, re.DOTALL), partial(PillowFile, format="heic", plugin="HEIF")),
 }  # fmt: skip
 READS = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP", "AVIF", "JPEG 2000", *(("HEIC",) if can_read_heif() else ()))
@@ -61,6 +62,7 @@ def open_file(content: bytes) -> EncodedFile:
     Raises:
         NotAPicture: it is in no supported format.
         BrokenPicture: its header is damaged, or a variant of the format that is not supported.
+        PictureTooLarge: it has more pixels than Pillow opens.
     """
     name = format_of(content)
     if name is None or (name == "heic" and not can_read_heif()):
@@ -69,6 +71,8 @@ def open_file(content: bytes) -> EncodedFile:
         return _DECODERS[name][1](content)
     except (MemoryError, PictureError):
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureTooLarge(f"the picture is too large ({error}): send a smaller one.") from error
     except Exception as error:  # decoders raise almost anything on an invalid header
         raise BrokenPicture(f"the picture's header cannot be read ({error}): export it again.") from error
 

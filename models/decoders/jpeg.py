@@ -2,24 +2,34 @@
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from models import xmp
 from models.decoders.base import EncodedFile, Page
 from models.errors import BrokenPicture
+from models.lab import LUMA
 from models.metadata import COMMENT, Metadata, decoded_text, read_exif, valid_dpi
 from models.samples import Samples, is_readable, is_srgb
 
 _IPTC = 0x0404  # the Photoshop resource with the IPTC record
 _END = b"\xff\xd9"
-_START_OF_SCAN = 0xDA
-_LOSSLESS = 0xC3  # the start of a frame that has no DCT, from which no luma plane can be read
-# Two continuations of a file that has no end: if no pixel is missing, they make no difference
-_CONTINUATIONS = (_END, b"\x55\xaa" * 2048 + _END)
-_PADDING = re.compile(rb"[\x00\xff]*\Z")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = {0xC0, 0xC1}  # frames with Huffman codes, whose missing blocks are decoded as even ones
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_LOSSLESS = 0xC3  # a frame that has no DCT, from which no luma plane can be read
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # of a segment with a length, or the end
+# Two continuations of a file that has no end: if no pixel is missing, they make no difference. After a restart marker decoders
+# wait for the next one.
+_NOISE = b"\x55\xaa" * 2048 + b"".join(bytes((0xFF, 0xD0 + number % 8)) + b"\x55\xaa" * 32 for number in range(64))
+_CONTINUATIONS = (_END, _NOISE + _END)
+_PADDING = b"\0\xff"
+_MIN_PADDING = 16  # bytes; the data of the picture may end with a few such bytes
 
 
 class JpegFile(EncodedFile):
@@ -29,53 +39,90 @@ class JpegFile(EncodedFile):
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as image:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             self.sizes = [image.size]
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        frame, scan = _structure(self._content)
-        with Image.open(io.BytesIO(self._content), formats=("JPEG", "MPO")) as image:
+        layout = _layout(self._content)
+        with Image.open(io.BytesIO(self._content), formats=("JPEG",)) as image:
             orientation, metadata = _metadata(image)
             profile = image.info.get("icc_profile") or b""
         if profile and is_srgb(profile, "rgb"):
             profile = b""
-        luma_only = luma_only and not (profile and is_readable(profile)) and frame != _LOSSLESS
-        return Page(Samples(self._levels(scan, luma_only), profile=profile), orientation, metadata)
+        luma_only = luma_only and not (profile and is_readable(profile)) and layout.frame != _LOSSLESS
+        return Page(Samples(self._levels(layout, luma_only), profile=profile), orientation, metadata)
 
-    def _levels(self, scan: int, luma_only: bool) -> np.ndarray[Any, Any]:
+    def _levels(self, layout: "_Layout", luma_only: bool) -> np.ndarray[Any, Any]:
         """The levels, if they are complete: decoders fill what is missing with gray."""
-        end = self._content.find(_END, scan)
-        if end >= 0 and _PADDING.match(self._content, end + 2):
-            return _decode(self._content, luma_only)
-        data = self._content[:end] if end >= 0 else _PADDING.sub(b"", self._content)
-        first, second = (_decode(data + continuation, luma_only) for continuation in _CONTINUATIONS)
-        if not np.array_equal(first, second):
+        has_end = layout.end is not None and not self._content[layout.end + len(_END) :].strip(_PADDING)
+        data = _without_padding(self._content) if layout.end is None else self._content[: layout.end]
+        first = _decode(self._content if has_end else data + _CONTINUATIONS[0], luma_only)
+        if has_end and layout.frame in _SEQUENTIAL and layout.scans == 1 and not _ends_evenly(first):
+            return first
+        second = _decode(data + _CONTINUATIONS[1], luma_only)
+        if not np.array_equal(first, second) or not (has_end or layout.has_every_scan):
             raise BrokenPicture("the picture is truncated: parts of it are missing. Export it again.")
         return first
 
 
 def _decode(content: bytes, luma_only: bool) -> np.ndarray[Any, Any]:
-    with Image.open(io.BytesIO(content), formats=("JPEG", "MPO")) as image:
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        image.decodermaxblock = len(content)  # libjpeg cannot decode arithmetic codes piece by piece
         if luma_only:
             image.draft("L", image.size)
         return np.asarray(image)
 
 
-def _structure(content: bytes) -> tuple[int, int]:
-    """The marker of the frame, and where its first scan begins."""
-    position, frame = 2, 0
-    while position + 4 <= len(content):
-        marker = content[position + 1]
-        if content[position] != 0xFF or marker == 0xFF:
-            position += 1
-            continue
-        if marker == _START_OF_SCAN:
-            return frame, position
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = marker
-        standalone = marker == 1 or 0xD0 <= marker <= 0xD8
-        position += 2 if standalone else 2 + int.from_bytes(content[position + 2 : position + 4])
-    return frame, len(content)
+def _without_padding(content: bytes) -> bytes:
+    stripped = content.rstrip(_PADDING)
+    return stripped if len(content) - len(stripped) >= _MIN_PADDING else content.rstrip(b"\xff")
+
+
+def _ends_evenly(levels: np.ndarray[Any, Any]) -> bool:
+    """Whether the luma of the last block of 8 x 8 pixels may be constant, as that of blocks that are missing is."""
+    top, left = ((side - 1) // 8 * 8 for side in levels.shape[:2])
+    block = levels[top:, left:]
+    if block.ndim == 3 and block.shape[2] != 3:
+        return True
+    luma = block @ np.array(LUMA) if block.ndim == 3 else block
+    return float(np.ptp(luma)) <= 2  # levels; after rounding in the conversion to RGB
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The markers of a JPEG file.
+
+    Args:
+        frame: the marker of the frame, which is its kind.
+        scans: their number.
+        has_every_scan: whether there are scans for all bits of all coefficients; progressive files have many scans.
+        end: where the end marker is, if there is one.
+    """
+
+    frame: int
+    scans: int
+    has_every_scan: bool
+    end: int | None
+
+
+def _layout(content: bytes) -> _Layout:
+    frame, scans, position = 0, 0, 2
+    missing: dict[int, NDArray[np.int_]] = {}  # by component: the lowest bit of each coefficient that was not sent yet
+    while match := _MARKER.search(content, position):
+        marker = match[1][0]
+        if marker == _END_OF_IMAGE and scans:
+            return _Layout(frame, scans, not any(bits.any() for bits in missing.values()), match.start())
+        size = int.from_bytes(content[match.end() : match.end() + 2])
+        segment = content[match.end() + 2 : match.end() + size]
+        position = match.end() + (size if marker != _END_OF_IMAGE else 0)
+        if marker in _FRAMES:
+            frame, missing = marker, {component: np.full(64, 16) for component in segment[6::3]}
+        elif marker == _START_OF_SCAN and len(segment) >= 4:
+            scans += 1
+            first, last, bits = (segment[-3], segment[-2], segment[-1] & 15) if frame in _PROGRESSIVE else (0, 63, 0)
+            for component in set(segment[1:-3:2]) & set(missing):
+                missing[component][first : last + 1] = bits
+    return _Layout(frame, scans, not any(bits.any() for bits in missing.values()), None)
 
 
 def _metadata(image: Image.Image) -> tuple[int, Metadata]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from models.decoders.base import EncodedFile, Page
 from models.errors import BrokenPicture
@@ -36,7 +36,7 @@ class PillowFile(EncodedFile):
             info = dict(image.info)  # as the file has it: decoding changes it
             found = read_exif(info.get("exif") or b"")
             image.load()
-            levels, alpha = _levels(image)
+            levels, alpha = levels_of(image)
         comment = info.get("comment", b"")
         text = comment if isinstance(comment, str) else decoded_text(comment)
         packet = info.get("xmp")
@@ -44,8 +44,7 @@ class PillowFile(EncodedFile):
         metadata = Metadata(
             valid_dpi(info.get("dpi")) or found.dpi, found.tags, packet, b"", {COMMENT: text} if text else {}, found.notes
         )
-        # libheif turns pictures itself, and Pillow turns AVIF by the properties of the file
-        orientation = 1 if self.format in ("heic", "avif") else found.orientation
+        orientation = 1 if self.format == "heic" else found.orientation  # libheif turns pictures itself
         return Page(Samples(levels, alpha, info.get("icc_profile") or b""), orientation, metadata)
 
     def _open(self) -> Image.Image:
@@ -59,7 +58,7 @@ def can_read_heif() -> bool:
     return find_spec(HEIF_PLUGIN) is not None
 
 
-def _levels(image: Image.Image) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+def levels_of(image: Image.Image) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """The levels of a loaded image, gray where it has no color, and alpha."""
     alpha = None
     if image.has_transparency_data:
@@ -68,6 +67,9 @@ def _levels(image: Image.Image) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
         image = image.convert("L" if image.mode == "LA" else "RGB")
     if image.mode.startswith("I"):  # gray of 16 bits, which Pillow clips if it is converted
         return np.asarray(image).astype(np.uint16), alpha
+    if image.mode == "LAB":
+        spaces = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, *spaces, outputMode="RGB") or image
     if image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     return np.asarray(image), alpha

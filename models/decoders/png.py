@@ -10,6 +10,7 @@ from models.metadata import Metadata, decoded_text, read_exif, valid_dpi
 
 _XMP = "XML:com.adobe.xmp"
 _RAW_PROFILE = "Raw profile type "  # ImageMagick's way to store what PNG has no chunk for
+_MAX_KEY = 79  # characters
 _MAX_TEXT = 16 * 2**20  # bytes of all texts of a file, unpacked
 
 
@@ -20,12 +21,12 @@ class PngFile(EncodedFile):
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        image = vips.header("pngload_buffer", content)
+        image = vips.open_image("pngload_buffer", content)
         self.sizes = [(image.width, image.height)]
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        image = vips.load("pngload_buffer", self._content)
-        samples, notes = vips.samples_of(image, has_alpha=image.hasalpha())
+        image = vips.open_image("pngload_buffer", self._content)
+        samples, notes = vips.read_samples(image, has_alpha=image.hasalpha())
         orientation, metadata = _metadata(self._content, notes)
         return Page(samples, orientation, metadata)
 
@@ -49,6 +50,7 @@ def _metadata(content: bytes, notes: tuple[str, ...]) -> tuple[int, Metadata]:
                     profile.removeprefix(b"Photoshop 3.0\0")[12:] if kind == "iptc" and profile.startswith(b"Photoshop") else iptc
                 )
                 iptc = profile if kind == "iptc" and not iptc else iptc
+                packet = profile if kind == "xmp" and not packet else packet
                 block = profile if kind in ("exif", "APP1") and profile.startswith(b"Exif") and not block else block
             elif key:
                 texts[key] = value.decode("latin-1") if name != b"iTXt" else decoded_text(value)
@@ -78,11 +80,11 @@ def _text(name: bytes, data: bytes, max_bytes: int) -> tuple[str, bytes]:
             rest = unpacker.decompress(rest, max(1, max_bytes))
         if not unpacker.eof:
             return "", b""
-    return key.decode("latin-1"), rest
+    return key.decode("latin-1") if len(key) <= _MAX_KEY else "", rest
 
 
 def _raw_profile(text: bytes) -> bytes:
     """The bytes that ImageMagick wrote as a name, a length and hexadecimal digits."""
-    with suppress(ValueError, UnicodeDecodeError):
+    with suppress(IndexError, ValueError):
         return bytes.fromhex(text.decode("ascii").split(maxsplit=2)[2])
     return b""

@@ -1,19 +1,32 @@
-"""TIFF: pixels by libvips, page by page; structure and metadata from the directories."""
+"""TIFF: pixels by libvips, or by Pillow for what libvips lacks, page by page; structure and metadata from the directories."""
+
+import io
+from typing import Any
+
+from PIL import Image
 
 from models.decoders import vips
 from models.decoders.base import EncodedFile, Page
+from models.decoders.pillow import levels_of
 from models.errors import BrokenPicture, NotAPicture
 from models.exif import SUBDIRECTORIES, Tag, TiffReader
 from models.metadata import Metadata, read_directory
 from models.options import MAX_PAGES
+from models.samples import Samples
 
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 254, 256, 257, 258, 262, 277, 338, 339
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 254, 256, 257, 258, 262, 338, 339
+_COMPRESSION, _PLANES, _TILE_WIDTH, _SUBSAMPLING = 259, 284, 322, 530
 _XMP, _IPTC, _PHOTOSHOP, _DNG_VERSION = 700, 33723, 34377, 50706
 _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _WHITE_IS_ZERO, _COLOR_FILTER_ARRAY, _LINEAR_RAW = 0, 32803, 34892  # photometric interpretations
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of extra samples that are alpha
-_CIELAB = (8, 9)
-_FLOAT = 3
+_YCBCR, _CIELAB, _ICC_LAB = 6, 8, 9
+_OLD_JPEG, _JPEG, _LZMA, _ZSTD = 6, 7, 34925, 50000  # kinds of compression
+_NOT_IN_LIBVIPS = (_OLD_JPEG, _LZMA, _ZSTD)
+_SIGNED, _FLOAT = 2, 3  # sample formats
+_SEPARATE = 2  # planes
+_DEPTHS = (1, 2, 4, 8, 16, 32)  # bits of a channel that can be read
+_MAX_CHANNELS = 64
 _CONVERT = "develop it with a raw converter, and send a TIFF or JPEG"
 
 
@@ -34,7 +47,11 @@ class TiffFile(EncodedFile):
         except ValueError as error:
             raise BrokenPicture(f"the TIFF file cannot be read ({error}): export it again.") from error
         directories = list(self._reader.directories())
+        if self._reader.ended_early:
+            raise BrokenPicture("the TIFF file is truncated or damaged: it refers to a page that is not in it. Export it again.")
         _refuse_raw(content, self._reader, directories)
+        # libvips opens all directories for each of them
+        self._has_unknown_compression = any(_first(tags, _COMPRESSION, 1) in _NOT_IN_LIBVIPS for tags in directories)
         self._pages = _pages(directories)
         if len(self._pages) > MAX_PAGES:
             raise BrokenPicture(f"the TIFF file has {len(self._pages)} pages, and the limit is {MAX_PAGES}: send it in parts.")
@@ -43,21 +60,68 @@ class TiffFile(EncodedFile):
             raise BrokenPicture("the TIFF file has no picture, or one without a size: export it again.")
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        index, tags = self._pages[page]
-        try:
-            image = vips.load("tiffload_buffer", self._content, page=index)
-        except BrokenPicture as error:
-            if _first(tags, _PHOTOMETRIC, 1) not in _CIELAB:
-                raise
-            raise BrokenPicture("this kind of CIELAB picture cannot be read: export it as gray or RGB.") from error
-        extra = tags[_EXTRA_SAMPLES].numbers() if _EXTRA_SAMPLES in tags else ()
-        has_alpha = bool(extra) and extra[0] in (_ASSOCIATED, _UNASSOCIATED)
-        is_float = _first(tags, _SAMPLE_FORMAT, 1) == _FLOAT
-        white_is_zero = is_float and _first(tags, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO  # libvips inverts whole numbers itself
-        samples, notes = vips.samples_of(image, has_alpha, white_is_zero)
+        _, tags = self._pages[page]
         found = read_directory(self._reader, tags)
+        notes: tuple[str, ...] = ()
+        if self._is_for_pillow(tags):
+            samples = self._decode_by_pillow(page)
+            # Pillow has turned it
+            found = found._replace(orientation=1, dpi=found.dpi[::-1] if found.dpi and found.orientation >= 5 else found.dpi)
+        else:
+            samples, notes = self._decode_by_libvips(page)
         metadata = Metadata(found.dpi, found.tags, _bytes(tags, _XMP), _iptc(tags), {}, (*notes, *found.notes))
         return Page(samples, found.orientation, metadata)
+
+    def _is_for_pillow(self, tags: dict[int, Tag]) -> bool:
+        """Whether libvips cannot decode a page, and Pillow can, which reads no more than 8 bits of a channel of color."""
+        if _first(tags, _BITS, 1) > 8 or _first(tags, _SAMPLE_FORMAT, 1) in (_SIGNED, _FLOAT):
+            return False
+        has_separate_tiles = _TILE_WIDTH in tags and _first(tags, _PLANES, 1) == _SEPARATE
+        return self._has_unknown_compression or has_separate_tiles or _first(tags, _PHOTOMETRIC, 1) == _CIELAB
+
+    def _decode_by_pillow(self, page: int) -> Samples:
+        index, _ = self._pages[page]
+        with Image.open(io.BytesIO(self._content), formats=("TIFF",)) as image:
+            image.seek(index)
+            if sorted(image.size) != sorted(self.sizes[page]):
+                raise BrokenPicture("the TIFF file is damaged: it states several sizes of a page. Export it again.")
+            image.load()
+            levels, alpha = levels_of(image)
+            return Samples(levels, alpha, image.info.get("icc_profile") or b"")
+
+    def _decode_by_libvips(self, page: int) -> tuple[Samples, tuple[str, ...]]:
+        index, tags = self._pages[page]
+        extra = tags[_EXTRA_SAMPLES].numbers() if _EXTRA_SAMPLES in tags else ()
+        has_alpha = bool(extra) and extra[0] in (_ASSOCIATED, _UNASSOCIATED)
+        is_unsigned = _first(tags, _SAMPLE_FORMAT, 1) not in (_SIGNED, _FLOAT)  # which libvips inverts itself
+        white_is_zero = not is_unsigned and _first(tags, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO
+        try:
+            strictness = "warning" if _TILE_WIDTH in tags else "error"  # missing tiles are no error of libvips
+            image = vips.open_image("tiffload_buffer", self._content, page=index, fail_on=strictness)
+            self._check(image, page, tags)
+            if _is_unconverted_ycbcr(tags):
+                image = image[0]
+            return vips.read_samples(image, has_alpha, white_is_zero)
+        except BrokenPicture as error:
+            if _first(tags, _PHOTOMETRIC, 1) in (_CIELAB, _ICC_LAB):
+                raise BrokenPicture("this kind of CIELAB picture cannot be read: export it as gray or RGB.") from error
+            if (bits := int(_first(tags, _BITS, 1))) not in _DEPTHS:
+                raise BrokenPicture(f"a TIFF file of {bits} bits a channel cannot be read: export it with 8 or 16.") from error
+            raise
+
+    def _check(self, image: Any, page: int, tags: dict[int, Tag]) -> None:
+        """Raise a BrokenPicture for what libvips would read as other pixels, or more of them, than the directory says."""
+        if (image.width, image.height) != self.sizes[page]:
+            raise BrokenPicture("the TIFF file is damaged: it states several sizes of a page. Export it again.")
+        if image.bands > _MAX_CHANNELS:
+            raise BrokenPicture(
+                f"the TIFF file has {image.bands} channels, and the limit is {_MAX_CHANNELS}: export it as gray or RGB."
+            )
+        if image.bands > 1 and vips.is_gray(image) and _first(tags, _PLANES, 1) == _SEPARATE:
+            raise BrokenPicture("gray and other channels in separate planes cannot be read: export the TIFF file with one plane.")
+        is_half = _first(tags, _BITS, 1) == 16 and _first(tags, _SAMPLE_FORMAT, 1) == _FLOAT
+        if is_half and _first(tags, _PLANES, 1) == _SEPARATE and image.bands > 1:
+            raise BrokenPicture("floating point of 16 bits in separate planes cannot be read: export the TIFF file with 32 bits.")
 
 
 def _pages(directories: list[dict[int, Tag]]) -> list[tuple[int, dict[int, Tag]]]:
@@ -65,6 +129,12 @@ def _pages(directories: list[dict[int, Tag]]) -> list[tuple[int, dict[int, Tag]]
     numbered = [(index, tags) for index, tags in enumerate(directories) if _WIDTH in tags]
     full = [(index, tags) for index, tags in numbered if not int(_first(tags, _SUBFILE)) & (_REDUCED | _MASK)]
     return full or numbered[:1]
+
+
+def _is_unconverted_ycbcr(tags: dict[int, Tag]) -> bool:
+    """Whether libvips returns the planes of YCbCr, the first of which is the luma: if they are neither subsampled nor JPEG."""
+    is_ycbcr = _first(tags, _PHOTOMETRIC, 1) == _YCBCR and _first(tags, _COMPRESSION, 1) not in (_OLD_JPEG, _JPEG)
+    return is_ycbcr and _SUBSAMPLING in tags and tags[_SUBSAMPLING].numbers() == (1, 1)
 
 
 def _refuse_raw(content: bytes, reader: TiffReader, directories: list[dict[int, Tag]]) -> None:
@@ -77,19 +147,17 @@ def _refuse_raw(content: bytes, reader: TiffReader, directories: list[dict[int, 
 
 
 def _iptc(tags: dict[int, Tag]) -> bytes:
-    """The IPTC record, of its own tag or of the Photoshop resources. Some programs store it as numbers of four bytes."""
-    if record := _bytes(tags, _IPTC):
-        return record
-    resources, position = _bytes(tags, _PHOTOSHOP), 0
+    """The IPTC record, of its own tag, where some programs cut it off, or of the Photoshop resources."""
+    record, resources, position = _bytes(tags, _IPTC), _bytes(tags, _PHOTOSHOP), 0
     while resources[position : position + 4] == b"8BIM" and position + 12 <= len(resources):
         number = int.from_bytes(resources[position + 4 : position + 6])
         name = 1 + resources[position + 6]
         start = position + 6 + name + name % 2
         size = int.from_bytes(resources[start : start + 4])
         if number == 0x0404:
-            return resources[start + 4 : start + 4 + size]
+            return max(record, resources[start + 4 : start + 4 + size], key=len)
         position = start + 4 + size + size % 2
-    return b""
+    return record
 
 
 def _bytes(tags: dict[int, Tag], number: int) -> bytes:

@@ -14,6 +14,8 @@ from app.schemas import Problem
 from models.imaging import WRITES
 
 MODES = ("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "JPEG2000")
+WITHOUT_EXIF = ("BMP", "GIF", "JPEG2000")
 EXAMPLES = int(os.environ.get("STRESS", 60))
 
 many_examples = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -27,6 +29,7 @@ options = st.fixed_dictionaries(
         "quality": st.integers(1, 100),
         "saturation": st.floats(0, 2),
         "metadata": st.sampled_from(["keep", "strip", "keep-gps"]),
+        "page": st.just(1),
     },
 )
 sizes = st.tuples(st.integers(1, 70), st.integers(1, 70))
@@ -42,7 +45,7 @@ def encode_noise(mode: str, format: str, size: tuple[int, int], seed: int, orien
     exif[0x0112] = orientation
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format, **({} if format in ("BMP", "GIF") else {"exif": exif.tobytes()}))
+        image.save(buffer, format, **({} if format in WITHOUT_EXIF else {"exif": exif.tobytes()}))
     except (OSError, ValueError):
         return None
     return buffer.getvalue()
@@ -50,7 +53,7 @@ def encode_noise(mode: str, format: str, size: tuple[int, int], seed: int, orien
 
 @pytest.mark.slow
 @many_examples
-@given(mode=st.sampled_from(MODES), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), size=sizes,
+@given(mode=st.sampled_from(MODES), format=st.sampled_from(FORMATS), size=sizes,
        seed=st.integers(0, 9), orientation=st.integers(0, 9), params=options)  # fmt: skip
 def test_every_format_and_option_is_colorized(
     client: TestClient, mode: str, format: str, size: tuple[int, int], seed: int, orientation: int, params: dict[str, object]
@@ -62,13 +65,13 @@ def test_every_format_and_option_is_colorized(
     assert response.status_code == 200, response.text
     with Image.open(io.BytesIO(response.content)) as image:
         image.load()
-        turned = orientation in (5, 6, 7, 8) and format not in ("BMP", "GIF")
+        turned = orientation in (5, 6, 7, 8) and format not in WITHOUT_EXIF
         assert image.size == (size[::-1] if turned else size)
         assert f"image/{(image.format or '').lower()}" == response.headers["content-type"]
 
 
 @many_examples
-@given(data=st.data(), format=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), mode=st.sampled_from(["L", "RGB"]))
+@given(data=st.data(), format=st.sampled_from(FORMATS), mode=st.sampled_from(["L", "RGB"]))
 def test_damaged_file_gives_picture_or_documented_problem(client: TestClient, data: st.DataObject, format: str, mode: str) -> None:
     content = bytearray(encode_noise(mode, format, (40, 30), 1, 1) or b"")
     for _ in range(data.draw(st.integers(0, 8))):
@@ -84,7 +87,7 @@ def test_damaged_file_gives_picture_or_documented_problem(client: TestClient, da
 
 @many_examples
 @given(
-    name=st.sampled_from(["category", "routing", "threshold", "format", "quality", "saturation", "metadata"]),
+    name=st.sampled_from(["category", "routing", "threshold", "format", "quality", "saturation", "metadata", "page"]),
     value=st.text(max_size=20),
 )
 def test_any_option_value_is_accepted_or_reported_with_valid_values(client: TestClient, name: str, value: str) -> None:

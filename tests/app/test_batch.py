@@ -1,36 +1,17 @@
 import io
-import json
 import stat
 import struct
 import zipfile
-from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.batches import results
-from app.batches.file_names import UniqueNames, output_name, safe_name
 from app.inference.engine import Engine
 from app.main import create_app
+from app.schemas import ItemRecord
 from app.settings import Settings
-
-Encode = Callable[..., bytes]
-
-
-def pack(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def unpack(content: bytes) -> tuple[dict[str, bytes], list[dict[str, object]]]:
-    """The pictures in a response, and its records."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.testzip() is None
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    return entries, json.loads(entries.pop("decisions.json"))
+from tests.app.archives import pack, unpack
 
 
 def test_batch_returns_files_with_same_names_and_decisions(client: TestClient, pictures: dict[str, bytes]) -> None:
@@ -65,6 +46,7 @@ def test_duplicate_names_get_suffixes_case_insensitively(client: TestClient, pic
     colorized, records = unpack(client.post("/v1/colorize/batch", files=files).content)
     assert list(colorized) == ["a.jpg", "a-2.jpg", "A-3.JPG", "decisions.json.jpg"]
     assert [record["output"] for record in records] == list(colorized)
+    assert [record["name"] for record in records] == ["a.jpg", "a.jpg", "A.JPG", "decisions.json"]
     assert colorized["a.jpg"] != colorized["a-2.jpg"]
 
 
@@ -159,39 +141,25 @@ def test_invalid_option_rejects_whole_batch(client: TestClient, pictures: dict[s
 def test_batch_response_is_streamed(client: TestClient, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     started_at_output: list[int] = []
-    add = results.ZipStream.add
+    add = results.ResultArchive.add
     colorize = Engine.colorize
 
     async def count_calls(self: Engine, *arguments: object, **options: object) -> object:
         started.append("x")
         return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
 
-    def count_started(self: results.ZipStream, name: str, content: bytes) -> bytes:
+    def count_started(self: results.ResultArchive, record: ItemRecord, content: bytes | None) -> bytes:
         started_at_output.append(len(started))
-        return add(self, name, content)
+        return add(self, record, content)
 
     monkeypatch.setattr(Engine, "colorize", count_calls)
-    monkeypatch.setattr(results.ZipStream, "add", count_started)
+    monkeypatch.setattr(results.ResultArchive, "add", count_started)
     files = [("files", (f"{index}.jpg", pictures["cat.jpg"])) for index in range(20)]
     entries, _ = unpack(client.post("/v1/colorize/batch", files=files).content)
     assert len(entries) == 20
     slots = client.app.state.engine.slots  # type: ignore[attr-defined]
     assert started_at_output[0] <= slots < 20
     assert all(count <= done + slots for done, count in enumerate(started_at_output))
-
-
-def test_names_are_sanitized_and_unique() -> None:
-    assert safe_name("") == safe_name("..") == safe_name("/") == "picture"
-    assert safe_name("a\x00b\n.jpg") == "a_b_.jpg"
-    assert safe_name("Kirche am Bühl.jpg") == "Kirche am Bühl.jpg"
-    assert len(safe_name("x" * 1000 + ".jpg")) == 120
-    assert safe_name("x" * 1000 + ".jpg").endswith(".jpg")
-    assert output_name("a.JPEG", "jpeg") == "a.JPEG"
-    assert output_name("a.bmp", "png") == "a.bmp.png"
-    assert output_name("a.jpg", "tiff") == "a.jpg.tiff"
-    names = UniqueNames("taken.jpg")
-    claimed = [names.claim(name) for name in ("a/x.jpg", "b/x.jpg", "a/X.jpg", "a/X-2.jpg", "a/x.jpg", "Taken.jpg")]
-    assert claimed == ["a/x.jpg", "b/x.jpg", "a/X-2.jpg", "a/X-2-2.jpg", "a/x-3.jpg", "Taken-2.jpg"]
 
 
 def test_archive_with_falsified_directory_length_is_rejected(limited_client: TestClient) -> None:

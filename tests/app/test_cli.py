@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -6,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from fastapi.testclient import TestClient
+from PIL import Image, ImageSequence
 from typer.testing import CliRunner
 
 from app import cli
 from app.cli import colorize_files
 from models.bundle import EVERYDAY
-from models.errors import OptionError
+from models.errors import ChromarouteError, OptionError, PictureError
+from tests.app.archives import tiny_picture
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_folder_is_colorized_recursively_and_existing_outputs_are_skipped(scans:
     out, report = tmp_path / "out", tmp_path / "decisions.json"
     code, output = chromaroute("colorize", scans, "-o", out, "--report", report)
     assert code == 0
-    assert "3 colorized, 0 exist already, 0 failed" in output
+    assert "3 colorized, 0 exist already, 0 failed, 1 skipped" in output
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert names == ["1950/city.gif.png", "cat.jpg", "cat.png"]
     records = json.loads(report.read_text())
@@ -80,18 +83,18 @@ def test_failed_files_are_reported_and_others_colorized(scans: Path, tmp_path: P
     assert code == 1
     assert "3 colorized, 0 exist already, 1 failed" in output
     assert "broken.jpg" in output
-    assert "export it again" in json.loads(report.read_text())[str(scans / "broken.jpg")]["error"]
+    assert "Export it again" in json.loads(report.read_text())[str(scans / "broken.jpg")]["error"]
     assert not (tmp_path / "out" / "broken.jpg").exists()
 
 
 def test_output_names_are_unique_and_deterministic(scans: Path, tmp_path: Path) -> None:
-    jobs = colorize_files.plan([scans], tmp_path / "out", "webp")
-    assert sorted(job.target.name for job in jobs) == ["cat.jpg.webp", "cat.png.webp", "city.gif.webp"]
+    tasks = colorize_files.plan([scans], tmp_path / "out", "webp").tasks
+    assert sorted(task.target.name for task in tasks) == ["cat.jpg.webp", "cat.png.webp", "city.gif.webp"]
     for name in "abc":
         (tmp_path / name).mkdir()
         (tmp_path / name / "scan.png").write_bytes((scans / "cat.png").read_bytes())
     scans = [tmp_path / name / "scan.png" for name in "abc"]
-    assert [job.target.name for job in colorize_files.plan(scans, tmp_path / "out", "auto")] == [
+    assert [task.target.name for task in colorize_files.plan(scans, tmp_path / "out", "auto").tasks] == [
         "scan.png",
         "b-scan.png",
         "c-scan.png",
@@ -99,8 +102,8 @@ def test_output_names_are_unique_and_deterministic(scans: Path, tmp_path: Path) 
 
 
 def test_out_may_be_parent_folder_but_never_replaces_input(scans: Path) -> None:
-    jobs = colorize_files.plan([scans / "1950"], scans, "auto")
-    assert [job.target for job in jobs] == [scans / "city.gif.png"]
+    tasks = colorize_files.plan([scans / "1950"], scans, "auto").tasks
+    assert [task.target for task in tasks] == [scans / "city.gif.png"]
     for paths, out in (([scans], scans), ([scans / "cat.jpg"], scans), ([scans / "cat.jpg"], scans / "cat.jpg")):
         with pytest.raises(OptionError, match="would be replaced"):
             colorize_files.plan(paths, out, "auto")
@@ -178,7 +181,7 @@ def test_report_does_not_overwrite_other_file(scans: Path, tmp_path: Path) -> No
     assert report.read_text() == "a letter"
 
 
-def test_command_line_and_api_give_identical_bytes(scans: Path, client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_command_line_and_api_give_identical_bytes(scans: Path, client: TestClient, tmp_path: Path) -> None:
     chromaroute("colorize", scans / "cat.png", "-o", tmp_path / "out.png")
     response = client.post("/v1/colorize", files={"file": (scans / "cat.png").read_bytes()})
     assert (tmp_path / "out.png").read_bytes() == response.content
@@ -197,10 +200,162 @@ def test_existing_output_is_replaced_only_with_force(scans: Path, tmp_path: Path
     assert (out / "cat.jpg").read_bytes() != first
 
 
+def test_pictures_of_a_folder_are_found_by_their_content(tmp_path: Path) -> None:
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    formats = ["JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "TIFF", "PNG", "AVIF", "JPEG2000", "BMP", "PNG"]
+    names = ["a.jpg", "b.jfif", "c.jpe", "d.heic", "e.png", "f", "g.JPG", "h.avif", "i.jp2", "j.bmp", "k.txt"]
+    for name, format in zip(names, formats, strict=True):
+        (folder / name).write_bytes(tiny_picture(format))
+    code, output = chromaroute("colorize", folder, "-o", out)
+    assert code == 0
+    assert "11 colorized, 0 exist already, 0 failed, 0 skipped" in output
+    suffixes = ["", "", "", ".jpg", ".jpg", ".tif", ".png", "", ".png", ".png", ".png"]
+    assert sorted(path.name for path in out.iterdir()) == [name + suffix for name, suffix in zip(names, suffixes, strict=True)]
+    for path, format in zip(sorted(out.iterdir()), formats, strict=True):
+        with Image.open(path) as image:
+            assert image.format == (format if format in ("JPEG", "TIFF", "AVIF") else "PNG")
+
+
+@pytest.mark.parametrize("name", ["b.jfif", "c.jpe", "c.JPEG"])
+def test_jpeg_given_by_name_stays_a_jpeg(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(tiny_picture("JPEG"))
+    assert chromaroute("colorize", tmp_path / name)[0] == 0
+    with Image.open(tmp_path / name.replace(".", "-colorized.")) as colorized:
+        assert colorized.format == "JPEG"
+
+
+def test_every_file_of_a_folder_that_is_left_out_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    left_out = [
+        "notes.txt",
+        "Thumbs.db",
+        "THUMBS.DB",
+        ".hidden/a.jpg",
+        "@eaDir/a.jpg/thumb.jpg",
+        "__MACOSX/._a.jpg",
+        "1950/list.csv",
+    ]
+    for name in [*left_out, "1950/a.jpg"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(tiny_picture() if "." in name[-4:] and name.endswith("jpg") else b"text")
+    (folder / "empty").write_bytes(b"")
+    code, output = chromaroute("colorize", folder)
+    assert code == 0
+    assert f"1 colorized, 0 exist already, 0 failed, {len(left_out) + 1} skipped" in output
+    for name in [*left_out, "empty"]:
+        assert f"{folder / name}: skipped" in output, name
+    assert f"{folder / '1950/a.jpg'}: skipped" not in output
+
+
+def test_folder_without_pictures_is_reported_with_the_formats(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no picture")
+    with pytest.raises(OptionError, match=r"pictures, or folders with some \(JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000"):
+        raise_from("colorize", str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OptionError, match="pictures, or folders with some"):
+        raise_from("colorize", str(tmp_path / "empty"))
+
+
+def test_names_of_255_bytes_are_written(tmp_path: Path) -> None:
+    name = "ü" * 125 + "x.jpg"
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / name).write_bytes(tiny_picture("JPEG"))
+    code, output = chromaroute("colorize", tmp_path / "scans", "-o", tmp_path / "out")
+    assert code == 0, output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def colorize_stream(*arguments: object, content: bytes = b"") -> tuple[int, bytes, str]:
+    """Exit code, standard output and standard error of the command `colorize`."""
+    result = CliRunner().invoke(cli.app, ["colorize", *map(str, arguments)], input=content)
+    if isinstance(result.exception, ChromarouteError):
+        raise result.exception
+    return result.exit_code, result.stdout_bytes, result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["-", "-o", "-"], ["-", "--out", "-", "--format", "auto"]])
+def test_picture_is_read_from_standard_input_and_written_to_standard_output(arguments: list[str], client: TestClient) -> None:
+    code, output, message = colorize_stream(*arguments, content=tiny_picture("TIFF"))
+    assert (code, message) == (0, "")
+    assert output == client.post("/v1/colorize", files={"file": tiny_picture("TIFF")}).content
+
+
+def test_standard_input_can_be_written_to_a_file_and_a_file_to_standard_output(tmp_path: Path) -> None:
+    assert colorize_stream("-", "-o", tmp_path / "new" / "a.webp", content=tiny_picture()) == (0, b"", "")
+    with Image.open(tmp_path / "new" / "a.webp") as image:
+        assert image.format == "WEBP"
+    (tmp_path / "scan.png").write_bytes(tiny_picture())
+    code, output, _ = colorize_stream(tmp_path / "scan.png", "-o", "-", "--format", "jpeg")
+    assert (code, output[:3]) == (0, b"\xff\xd8\xff")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "scan.png"]
+
+
+def test_file_of_a_stream_is_replaced_only_with_force(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"precious")
+    code, _, message = colorize_stream("-", "-o", target, content=tiny_picture())
+    assert (code, target.read_bytes()) == (0, b"precious")
+    assert message == f"{target} exists already (--force replaces it)\n"
+    assert colorize_stream("-", "-o", target, "--force", content=tiny_picture())[0] == 0
+    assert target.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-", "{scans}/cat.jpg"], "one picture, because it is streamed"),
+        (["{scans}", "-o", "-"], "one picture, because it is streamed"),
+        (["{scans}/nowhere.jpg", "-o", "-"], "one picture, because it is streamed"),
+        (["-", "-o", "{scans}/a.bmp"], "a name that ends in .jpg"),
+        (["-", "-o", "{scans}"], "a name that ends in .jpg"),
+        (["-", "-o", "{scans}/a.png", "--format", "webp"], "fits --format"),
+        (["-", "--report", "{scans}/report.json"], "no report together with - or --watch"),
+        (["-", "--category", "spaceship"], "category is 'spaceship'"),
+    ],
+)
+def test_invalid_arguments_of_a_stream_are_reported(arguments: list[str], message: str, scans: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        colorize_stream(*(argument.format(scans=scans) for argument in arguments), content=tiny_picture())
+
+
+def test_broken_stream_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    for content in (b"", b"no picture", tiny_picture()[:-30]):
+        with pytest.raises(PictureError):
+            colorize_stream("-", "-o", tmp_path / "a.png", content=content)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jfif", "a.JPE", "a.png", "a.webp", "a.tif", "a.TIFF", "a.avif"])
+def test_output_file_is_in_the_format_of_its_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "scan").write_bytes(tiny_picture("BMP"))
+    assert chromaroute("colorize", tmp_path / "scan", "-o", tmp_path / name)[0] == 0
+    with Image.open(tmp_path / name) as image:
+        assert (
+            image.format == {"jp": "JPEG", "jf": "JPEG", "pn": "PNG", "we": "WEBP", "ti": "TIFF", "av": "AVIF"}[name[2:4].lower()]
+        )
+
+
+def test_page_of_a_file_is_chosen(tmp_path: Path) -> None:
+    pages = [Image.new("L", (16, 12 + index), 60 * index) for index in range(3)]
+    pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
+    for arguments, heights in (([], [12, 13, 14]), (["--page", "3"], [14])):
+        out = tmp_path / f"out{len(arguments)}.tif"
+        assert chromaroute("colorize", tmp_path / "album.tif", "-o", out, *arguments)[0] == 0
+        with Image.open(out) as image:
+            assert [frame.height for frame in ImageSequence.Iterator(image)] == heights
+    code, output, message = colorize_stream(tmp_path / "album.tif", "-o", "-", "--format", "png")
+    assert (code, Image.open(io.BytesIO(output)).height) == (0, 12)
+    assert message == "only page 1 of 3 is in the output: give page for another, or format=tiff for all\n"
+    code, output = chromaroute("colorize", tmp_path / "album.tif", "--page", "4", "--out", tmp_path / "out")
+    assert code == 1
+    assert "page is 4, which is not valid: give a whole number from 1 to 3, the number of pages of this file" in output
+
+
 def test_operating_system_files_are_ignored(scans: Path, tmp_path: Path) -> None:
     (scans / "__MACOSX").mkdir()
     for name in ("._cat.jpg", "__MACOSX/cat.jpg"):
         (scans / name).write_bytes(b"metadata")
     code, output = chromaroute("colorize", scans, "-o", tmp_path / "out")
     assert code == 0
-    assert "3 colorized, 0 exist already, 0 failed" in output
+    assert "3 colorized, 0 exist already, 0 failed, 3 skipped" in output

@@ -53,8 +53,10 @@ def test_json_response_contains_decision_and_same_picture(
     assert body["media_type"] == "image/png"
     assert set(body["decision"]) == {
         "category", "confidence", "fell_back", "reason", "threshold", "top", "experts", "bundle", "working_size", "timings_ms",
+        "page", "page_count", "notes", "other_pages",
     }  # fmt: skip
     assert len(body["decision"]["top"]) == 5
+    assert [body["decision"][name] for name in ("page", "page_count", "notes", "other_pages")] == [1, 1, [], []]
 
 
 def test_category_can_be_requested(client: TestClient, photographs: dict[str, Image.Image], encoded: Encode) -> None:
@@ -81,7 +83,8 @@ def test_route_returns_same_decision_as_colorize(client: TestClient, photographs
         ({"category": "spaceship"}, "one of auto, animal"),
         ({"routing": "firm"}, "one of hard, soft"),
         ({"threshold": 2}, "a number from 0 to 1"),
-        ({"format": "heic"}, "one of auto, jpeg, png, webp, tiff"),
+        ({"format": "heic"}, "one of auto, jpeg, png, webp, tiff, avif"),
+        ({"page": 0}, "a whole number from 1 to 1000"),
         ({"quality": 0}, "a whole number from 1 to 100"),
         ({"quality": "high"}, "a whole number from 1 to 100"),
         ({"saturation": 3}, "a number from 0 to 2"),
@@ -151,17 +154,30 @@ def test_side_too_long_for_output_format_is_rejected(client: TestClient, encoded
         assert colorized.size == (17_000, 2)
 
 
-def test_json_is_returned_only_if_accept_header_prefers_it(
-    client: TestClient, photographs: dict[str, Image.Image], encoded: Encode
-) -> None:
-    content = encoded(photographs["cat"])
-    for accept, expected in (
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
         ("Application/JSON", "application/json"),
-        ("image/png, application/json;q=0", "image/png"),
         ("application/json; q=0.5", "application/json"),
+        ("application/json, text/plain, */*", "application/json"),  # of equal weights, the type that is named more exactly
+        ("image/*;q=0.8, application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("image/png;q=0, */*", "application/json"),
+        ("application/json;q=0.9, image/jpeg", "application/json"),  # the picture is a PNG
+        ("image/png, application/json;q=0", "image/png"),
+        ("image/*, application/json;q=0.5", "image/png"),
+        ("image/png, application/json", "image/png"),
+        ("application/json;q=0.1, */*;q=0.2", "image/png"),
+        ("application/json;q=x", "image/png"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", "image/png"),
+        ("text/html", "image/png"),
         ("*/*", "image/png"),
-    ):
-        assert post_picture(client, content, headers={"accept": accept}).headers["content-type"] == expected
+        ("", "image/png"),
+    ],
+)
+def test_json_is_returned_only_if_accept_header_prefers_it(accept: str, expected: str, client: TestClient, encoded: Encode) -> None:
+    response = post_picture(client, encoded(Image.new("L", (8, 8), 99)), headers={"accept": accept})
+    assert response.headers["content-type"] == expected
 
 
 def test_request_without_file_is_rejected_with_curl_example(client: TestClient) -> None:

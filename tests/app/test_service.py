@@ -53,7 +53,7 @@ def test_openapi_describes_parameters_responses_and_problems(client: TestClient)
     document = client.get("/openapi.json").json()
     colorize = document["paths"]["/v1/colorize"]["post"]
     assert {parameter["name"] for parameter in colorize["parameters"]} == {
-        "category", "routing", "threshold", "format", "quality", "saturation", "metadata",
+        "category", "routing", "threshold", "format", "quality", "saturation", "metadata", "page",
     }  # fmt: skip
     assert {"200", "413", "415", "422"} <= set(colorize["responses"])
     assert "image/png" in colorize["responses"]["200"]["content"]
