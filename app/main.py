@@ -91,8 +91,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Idempotency-Key",
+                "If-None-Match",
+                "If-Range",
+                "Last-Event-ID",
+                "Range",
+                "X-Request-ID",
+            ],
             expose_headers=["*"],
         )
     app.add_middleware(AccessLog, metrics=metrics, cross_origin=bool(settings.cors_origins))

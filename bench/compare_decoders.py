@@ -3,18 +3,21 @@
     apt-get install imagemagick
     python bench/compare_decoders.py FOLDER [FOLDER...] [--list disagreements.json] [--limit 1.5] [--timeout 60]
 
-Good folders are the test suites of image libraries: each folder is a row of the table. The first page of each file is decoded by
-`models.imaging.Document`, and by the two judges from its content alone: by libvips with all loaders it has, and by ImageMagick. Each
-works in a process of its own that is killed after the timeout, so that a crash or a hang is counted and the run goes on. The judges
-turn the picture upright, convert it to sRGB by its ICC profile, drop alpha, and convert it to gray of 8 bits as Pillow does. A file
+Good folders are the test suites of image libraries; each folder is a row of the table. The first page of a file is decoded by
+`models.imaging.Document`, and by two judges from its content alone: by libvips with all loaders it has, and by ImageMagick. Each
+has a process of its own that is killed after the timeout, so that a crash or a hang is counted and the run goes on. The judges turn
+the picture upright, convert it to sRGB by its ICC profile, drop alpha, and make 8 bits of gray of it as Pillow does. A file
 
 - agrees, if it has the size and, within the limits, the levels that at least one judge finds;
-- differs, if it does so with none of the judges that read it;
-- is refused, if a judge reads it: by mistake, or because a judge tolerates damage; its format may be unsupported on purpose;
-- is read alone, if no judge reads it; refused by all, if nobody reads it; crashed, if there was an exception that is no refusal.
+- differs, if that is true of none of the judges that read it;
+- is damaged, if it is refused, and each judge that reads it warns about damage;
+- is unsupported, if it is refused with the message that its format or kind cannot be read, though a judge can;
+- is refused, if it is so without these reasons;
+- is read alone, if no judge reads it; refused by all, if nobody does; crashed, if there was an exception that is no refusal.
 
-The table goes to the standard output, and every file that does not agree, with differences, sizes and messages, to the list. Files
-with the same content are compared once. The exit status is 1 if a file crashed or hung.
+The share is that of the agreeing files among those that agree, differ, are refused, crash or hang. Differences, sizes and messages
+of the files that neither agree nor are refused by all go to the list. Of files with the same content, the first counts. The exit
+status is 1 if there was a crash or a hang.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +35,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +43,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from models.errors import NotAPicture, PictureError
-from models.imaging import MAX_PIXELS, Document
+from models.imaging import Document
 
 Gray = NDArray[np.uint8]
 
-AGREES, DIFFERS, REFUSED, UNSUPPORTED = "agrees", "differs", "refused", "unsupported"
+AGREES, DIFFERS, REFUSED, DAMAGED, UNSUPPORTED = "agrees", "differs", "refused", "damaged", "unsupported"
 ALONE, BY_ALL, CRASH, HANG = "read alone", "refused by all", "crash", "hang"
+KINDS = (AGREES, DIFFERS, REFUSED, DAMAGED, UNSUPPORTED, ALONE, BY_ALL, CRASH, HANG)
+DAMAGE = re.compile("corrupt|premature|truncat|extraneous|inconsistent|non.?conformant|not end with|out of order", re.IGNORECASE)
+KIND_IS_UNSUPPORTED = "cannot be read: "  # of messages; after damage they go on with a reason in brackets
 CELLS = 16  # along each side, of the grid in which the worst cell is sought
-
-# ImageMagick 7, then Debian's name of version 6, because other programs are called convert as well
-IMAGEMAGICK = ("magick", "convert-im6.q16", "convert")
+IMAGEMAGICK = ("magick", "convert-im6.q16", "convert")  # version 7, and Debian's name of 6: other programs are called convert too
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,14 @@ class Worker:
         self._process.join()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("spawn")  # libraries with threads do not survive a fork
         self._connection, other = context.Pipe()
         self._process = context.Process(target=serve, args=(self._function, other), daemon=True)
         self._process.start()
         other.close()
 
 
-def serve(function: Callable[[bytes], Outcome], connection: Connection) -> None:
+def serve(function: Callable[[bytes], Outcome], connection: Any) -> None:
     """Answer the files that come over a connection."""
     while True:
         content = connection.recv()
@@ -113,28 +117,35 @@ def serve(function: Callable[[bytes], Outcome], connection: Connection) -> None:
 def decode(content: bytes) -> Outcome:
     """Decode by the code under test."""
     try:
-        return Outcome(Document(content, MAX_PIXELS).decode(1).luma)
+        return Outcome(Document(content).decode(1).luma)
     except PictureError as error:
-        return Outcome(failure=UNSUPPORTED if isinstance(error, NotAPicture) else REFUSED, message=str(error))
+        is_unsupported = isinstance(error, NotAPicture) or KIND_IS_UNSUPPORTED in str(error)
+        return Outcome(failure=UNSUPPORTED if is_unsupported else REFUSED, message=str(error))
 
 
 def decode_by_libvips(content: bytes) -> Outcome:
     """Decode by libvips."""
     import pyvips  # here, because the process of the code under test blocks loaders
 
-    try:
-        image = pyvips.Image.new_from_buffer(content, "", fail_on="error").copy_memory().autorot()
-        if image.get_typeof("icc-profile-data"):
-            try:
-                image = image.icc_transform("srgb", embedded=True, intent="perceptual").copy_memory()
-            except pyvips.Error:  # the profile is damaged, or of another color model
-                image.remove("icc-profile-data")
-        image = image.colourspace("srgb").cast("uchar")
-        pixels = image.numpy().reshape(image.height, image.width, image.bands)
-    except pyvips.Error as error:
-        return Outcome(failure=REFUSED, message=" ".join(str(error).split()))
+    warning = ""
+    for strictness in ("warning", "error"):
+        try:
+            image = pyvips.Image.new_from_buffer(content, "", fail_on=strictness).copy_memory()
+            break
+        except pyvips.Error as error:
+            warning = " ".join(str(error).split())
+    else:
+        return Outcome(failure=REFUSED, message=warning)
+    image = image.autorot()
+    if image.get_typeof("icc-profile-data"):
+        try:
+            image = image.icc_transform("srgb", embedded=True, intent="perceptual").copy_memory()
+        except pyvips.Error:  # the profile is damaged, or of another color model
+            image.remove("icc-profile-data")
+    image = image.colourspace("srgb").cast("uchar")
+    pixels = image.numpy().reshape(image.height, image.width, image.bands)
     rgb = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
-    return Outcome(np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L")))
+    return Outcome(np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L")), message=warning)
 
 
 def decode_by_imagemagick(command: str, profile: Path, content: bytes, timeout: float) -> Outcome:
@@ -164,25 +175,21 @@ def difference(first: Gray | None, second: Gray | None) -> tuple[float, float] |
 def compare(ours: Outcome, judges: dict[str, Outcome], limit: float, cell_limit: float) -> dict[str, Any]:
     """The class of a file, and how it differs from each judge."""
     differences = {name: difference(ours.gray, judge.gray) for name, judge in judges.items()}
-    is_readable = any(judge.gray is not None for judge in judges.values())
+    readers = [judge for judge in judges.values() if judge.gray is not None]
     if ours.failure in (CRASH, HANG):
         kind = ours.failure
+    elif not readers:
+        kind = ALONE if ours.gray is not None else BY_ALL
     elif ours.gray is None:
-        kind = ours.failure if is_readable else BY_ALL
-    elif not is_readable:
-        kind = ALONE
+        kind = DAMAGED if all(DAMAGE.search(judge.message) for judge in readers) else ours.failure
     else:
-        within = [both for both in differences.values() if both and both[0] <= limit and both[1] <= cell_limit]
-        kind = AGREES if within else DIFFERS
-    described = {
-        name: {
-            "size": None if outcome.gray is None else list(outcome.gray.shape[::-1]),
-            "failure": outcome.failure,
-            "message": outcome.message[:300],
-            **({"difference": both[0], "worst cell": both[1]} if (both := differences.get(name)) else {}),
-        }
-        for name, outcome in {"ours": ours, **judges}.items()
-    }
+        kind = AGREES if any(both and both[0] <= limit and both[1] <= cell_limit for both in differences.values()) else DIFFERS
+    described: dict[str, dict[str, Any]] = {}
+    for name, outcome in {"ours": ours, **judges}.items():
+        size = None if outcome.gray is None else outcome.gray.shape[::-1]
+        described[name] = {"size": size, "failure": outcome.failure, "message": outcome.message[:300]}
+        if both := differences.get(name):
+            described[name] |= {"difference": both[0], "worst cell": both[1]}
     return {"class": kind, **described}
 
 
@@ -197,13 +204,11 @@ def files_of(folder: Path, seen: set[bytes]) -> Iterator[tuple[Path, bytes]]:
 
 
 def row(name: str, counts: Counter[str], seconds: float) -> str:
-    """A row of the table. The share is that of the files which a judge reads and whose format is supported."""
-    files = sum(counts.values())
-    readable = counts[AGREES] + counts[DIFFERS] + counts[REFUSED] + counts[CRASH] + counts[HANG]
-    share = f"{counts[AGREES] / readable:.1%}" if readable else "-"
-    read = counts[AGREES] + counts[DIFFERS] + counts[ALONE]
-    kinds = (AGREES, DIFFERS, REFUSED, ALONE, BY_ALL, UNSUPPORTED, CRASH, HANG)
-    return f"| {name} | {files} | {read} | {' | '.join(str(counts[kind]) for kind in kinds)} | {share} | {seconds:.0f} |"
+    """A row of the table."""
+    judged = counts[AGREES] + counts[DIFFERS] + counts[REFUSED] + counts[CRASH] + counts[HANG]
+    share = f"{counts[AGREES] / judged:.1%}" if judged else "-"
+    cells = (name, sum(counts.values()), *(counts[kind] for kind in KINDS), share, f"{seconds:.0f}")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -211,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--list", type=Path, help="JSON file for the files that do not agree")
-    parser.add_argument("--limit", type=float, default=1.5, help="mean absolute difference of files that agree, in levels of 255")
+    parser.add_argument("--limit", type=float, default=1.5, help="mean absolute difference of files that agree, of 255 levels")
     parser.add_argument("--cell-limit", type=float, default=16, help="the same in the worst of 16 x 16 cells of the picture")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for each decoder and file")
     parser.add_argument("--imagemagick", help=f"the program; by default the first found of {', '.join(IMAGEMAGICK)}")
@@ -222,10 +227,7 @@ def main() -> None:
 
     workers = {"ours": Worker(decode), "libvips": Worker(decode_by_libvips)}
     total, seen, listed, start = Counter[str](), set[bytes](), [], time.monotonic()
-    print(
-        "| folder | files | read | agree | differ | refused | read alone | refused by all | unsupported | crash | hang | share | s |"
-    )
-    print("| --- " + "| ---: " * 12 + "|")
+    print(f"| folder | files | {' | '.join(KINDS)} | share | s |\n| --- {'| ---: ' * (len(KINDS) + 3)}|")
     with tempfile.TemporaryDirectory() as temporary:
         profile = Path(temporary) / "srgb.icc"
         profile.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -239,7 +241,7 @@ def main() -> None:
                 ours, vips = (worker.receive(deadline) for worker in workers.values())
                 judged = compare(ours, {"libvips": vips, "ImageMagick": magick}, arguments.limit, arguments.cell_limit)
                 counts[judged["class"]] += 1
-                if judged["class"] != AGREES:
+                if judged["class"] not in (AGREES, BY_ALL):
                     listed.append({"file": str(path), **judged})
             print(row(folder.name, counts, time.monotonic() - began), flush=True)
             total += counts

@@ -86,6 +86,27 @@ def masked_bmp(channels: list[Array], masks: list[int], bits: int, top_down: boo
     )
 
 
+def run_length_bmp(gray: Array, bits: int) -> bytes:
+    """A BMP file of 4 or 8 bits a pixel, with a palette of gray levels; its rows are runs and literal pixels by turns."""
+    height, width = gray.shape
+    white = 2**bits - 1
+    data = b""
+    for number, row in enumerate(np.rint(gray * (white / 255)).astype(np.uint8)[::-1]):
+        pairs = np.append(row, 0)[: (width + 1) // 2 * 2].reshape(-1, 2)
+        packed = (row if bits == 8 else pairs[:, 0] * 16 + pairs[:, 1]).astype(np.uint8).tobytes()
+        if number % 2:
+            data += bytes((0, width)) + packed + bytes(len(packed) % 2)
+        else:
+            step = 8 // bits  # pixels of a run; with 4 bits the two colors of a byte alternate
+            data += b"".join(bytes((min(step, width - step * place), byte)) for place, byte in enumerate(packed))
+        data += b"\0\0"
+    data += b"\0\1"
+    palette = b"".join(bytes((index * 255 // white,) * 3 + (0,)) for index in range(white + 1))
+    offset = 54 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 1 if bits == 8 else 2, len(data), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + header + palette + data
+
+
 def lossless_jpeg(gray: Array) -> bytes:
     """A JPEG file of the lossless process (SOF3), whose samples are differences from the neighbor on the left."""
     left = np.concatenate((np.concatenate(([128], gray[:-1, 0]))[:, None], gray[:, :-1]), axis=1).astype(int)

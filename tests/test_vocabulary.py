@@ -38,7 +38,11 @@ def test_retired_words_are_not_used() -> None:
     found = []
     for name, text in texts():
         for number, line in enumerate(text.splitlines(), 1):
-            words = {match[0] for match in RETIRED.finditer(FOREIGN.sub("", line))} if not re.fullmatch(ALLOWED.get(name, "$^"), line) else set()
+            words = (
+                {match[0] for match in RETIRED.finditer(FOREIGN.sub("", line))}
+                if not re.fullmatch(ALLOWED.get(name, "$^"), line)
+                else set()
+            )
             found += [f"{name}:{number}: {', '.join(sorted(words))}"] if words else []
         assert name in ALLOWED or not RETIRED.search(name), name
     assert not found, "\n".join(found)

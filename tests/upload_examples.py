@@ -5,7 +5,6 @@ The bytes of pictures, the pages that they have, and that an option is given onc
 
 import io
 import zipfile
-from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st

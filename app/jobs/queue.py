@@ -275,10 +275,12 @@ class JobQueue:
             await asyncio.sleep(PERIOD)
 
     def _adopt(self, replica: str) -> None:
-        pending = [task.workflow_id for task in DBOS.list_workflows(status="PENDING", executor_id=replica)]
+        pending = DBOS.list_workflows(status="PENDING", executor_id=replica)
         if pending:
             log.warning("%d tasks of the lost replica %s are queued again", len(pending), replica)
-            DBOS.resume_workflows(pending, queue_name=QUEUE)
+        for queue in (QUEUE, WEBHOOKS):
+            if tasks := [task.workflow_id for task in pending if task.queue_name == queue]:
+                DBOS.resume_workflows(tasks, queue_name=queue)
         self._enqueue_all()  # it may have been lost before it had queued the tasks of a job
 
     def _lock_folder(self) -> BaseFileLock:

@@ -6,8 +6,10 @@ from functools import partial
 
 from PIL import Image
 
+from models.decoders.avif import AvifFile
 from models.decoders.base import EncodedFile
 from models.decoders.bmp import open_bmp
+from models.decoders.heic import HeicFile
 from models.decoders.jpeg import JpegFile
 from models.decoders.jpeg2000 import Jpeg2000File
 from models.decoders.pillow import PillowFile, can_read_heif
@@ -24,9 +26,9 @@ _DECODERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], EncodedFile]]] =
     "webp": (re.compile(rb"RIFF....WEBP", re.DOTALL), partial(PillowFile, format="webp", plugin="WEBP")),
     "gif": (re.compile(rb"GIF8[79]a"), partial(PillowFile, format="gif", plugin="GIF")),
     "bmp": (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), open_bmp),
-    "avif": (re.compile(rb"....ftyp(?:avif|avis)", re.DOTALL), partial(PillowFile, format="avif", plugin="AVIF")),
+    "avif": (re.compile(rb"....ftyp(?:avif|avis)", re.DOTALL), AvifFile),
     "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2000File),
-    "heic": (re.compile(rb"....ftyp" + _HEIC_BRANDS, re.DOTALL), partial(PillowFile, format="heic", plugin="HEIF")),
+    "heic": (re.compile(rb"....ftyp" + _HEIC_BRANDS, re.DOTALL), HeicFile),
 }  # fmt: skip
 READS = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP", "AVIF", "JPEG 2000", *(("HEIC",) if can_read_heif() else ()))
 FORMATS = tuple(_DECODERS)

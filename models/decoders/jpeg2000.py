@@ -1,9 +1,9 @@
 """JPEG 2000 by Pillow, and the ICC profile, which Pillow does not read. ISO/IEC 15444-1, annexes A and I."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from models.decoders.base import Page
+from models.decoders.boxes import boxes
 from models.decoders.pillow import PillowFile
 from models.errors import BrokenPicture
 
@@ -21,33 +21,21 @@ class Jpeg2000File(PillowFile):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content, "jpeg2000", "JPEG2000")
-        header = next((body for name, body in _boxes(content) if name == b"jp2h"), b"")
-        boxes = list(_boxes(header))
-        profiles = (body[3:] for name, body in boxes if name == b"colr" and body[:1] and body[0] in _PROFILES)
+        header = next((body for name, body in boxes(content) if name == b"jp2h"), b"")
+        parts = list(boxes(header))
+        profiles = (body[3:] for name, body in parts if name == b"colr" and body[:1] and body[0] in _PROFILES)
         self._profile = next(profiles, b"")
         depths = _depths(content)
         if len(depths) > 1 and max(depths) > 8:  # of which Pillow makes black where they are white
             raise BrokenPicture(
                 f"a JPEG 2000 file with color or alpha of {max(depths)} bits cannot be read: export it with 8, or as TIFF."
             )
-        if any(name == b"cdef" and _is_reordered(body) for name, body in boxes):
+        if any(name == b"cdef" and _is_reordered(body) for name, body in parts):
             raise BrokenPicture("a JPEG 2000 file with its channels in another order cannot be read: export it again.")
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
         decoded = super().decode(page, luma_only)
         return replace(decoded, samples=replace(decoded.samples, profile=self._profile))
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and bodies of boxes that follow each other; of a bare codestream, none that has a sense."""
-    position = 0
-    while position + 8 <= len(content):
-        size, header = int.from_bytes(content[position : position + 4]), 8
-        if size == 1:
-            size, header = int.from_bytes(content[position + 8 : position + 16]), 16
-        end = position + size if size else len(content)
-        yield content[position + 4 : position + 8], content[position + header : end]
-        position = max(end, position + header)
 
 
 def _depths(content: bytes) -> list[int]:

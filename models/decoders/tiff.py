@@ -103,11 +103,7 @@ class TiffFile(EncodedFile):
                 image = image[0]
             return vips.read_samples(image, has_alpha, white_is_zero)
         except BrokenPicture as error:
-            if _first(tags, _PHOTOMETRIC, 1) in (_CIELAB, _ICC_LAB):
-                raise BrokenPicture("this kind of CIELAB picture cannot be read: export it as gray or RGB.") from error
-            if (bits := int(_first(tags, _BITS, 1))) not in _DEPTHS:
-                raise BrokenPicture(f"a TIFF file of {bits} bits a channel cannot be read: export it with 8 or 16.") from error
-            raise
+            raise BrokenPicture(_unsupported(tags) or str(error)) from error
 
     def _check(self, image: Any, page: int, tags: dict[int, Tag]) -> None:
         """Raise a BrokenPicture for what libvips would read as other pixels, or more of them, than the directory says."""
@@ -129,6 +125,20 @@ def _pages(directories: list[dict[int, Tag]]) -> list[tuple[int, dict[int, Tag]]
     numbered = [(index, tags) for index, tags in enumerate(directories) if _WIDTH in tags]
     full = [(index, tags) for index, tags in numbered if not int(_first(tags, _SUBFILE)) & (_REDUCED | _MASK)]
     return full or numbered[:1]
+
+
+def _unsupported(tags: dict[int, Tag]) -> str | None:
+    """What to say about a page that cannot be read because no library decodes it."""
+    bits = int(_first(tags, _BITS, 1))
+    if _first(tags, _PHOTOMETRIC, 1) in (_CIELAB, _ICC_LAB):
+        return "this kind of CIELAB picture cannot be read: export it as gray or RGB."
+    if bits not in _DEPTHS or (bits < 8 and len(tags[_BITS].numbers()) > 1):
+        return f"a TIFF file of {bits} bits a channel cannot be read: export it with 8 or 16."
+    if _first(tags, _COMPRESSION, 1) in _NOT_IN_LIBVIPS:
+        return f"a TIFF file of {bits} bits with this compression cannot be read: export it with LZW or Deflate."
+    if _TILE_WIDTH in tags and _first(tags, _PLANES, 1) == _SEPARATE:
+        return f"tiles of {bits} bits in separate planes cannot be read: export the TIFF file with one plane."
+    return None
 
 
 def _is_unconverted_ycbcr(tags: dict[int, Tag]) -> bool:

@@ -93,3 +93,8 @@ def test_cors_allows_only_configured_origins(cat: bytes) -> None:
     assert "access-control-allow-origin" not in other.headers
     preflight = {"origin": "https://album.example", "access-control-request-method": "POST"}
     assert client.options("/v1/colorize", headers=preflight).status_code == 200
+    resumed = preflight | {
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "range, if-range, if-none-match",
+    }
+    assert client.options("/v1/jobs/x/result", headers=resumed).status_code == 200

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
@@ -58,18 +59,12 @@ FILES = {
 }
 
 
-def decode_all(content: bytes) -> None:
-    """Decode every page of a file, which must succeed or raise a PictureError, soon."""
-    start = perf_counter()
-    try:
-        document = imaging.Document(content, 1_000_000)
-        for page in range(1, document.page_count + 1):
-            picture = document.decode(page)
-            assert picture.luma.dtype == np.uint8
-            picture.metadata.filtered("keep").fitted("jpeg").exif_block()
-    except PictureError:
-        pass
-    assert perf_counter() - start < 20
+def decode_pages(content: bytes) -> None:
+    document = imaging.Document(content, 1_000_000)
+    for page in range(1, document.page_count + 1):
+        picture = document.decode(page)
+        assert picture.luma.dtype == np.uint8
+        picture.metadata.filtered("keep").fitted("jpeg").exif_block()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -79,7 +74,10 @@ def test_altered_file_is_read_or_refused(name: str, data: st.DataObject) -> None
     content = bytearray(FILES[name])
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[place] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF]) | st.integers(0, 255))
-    decode_all(bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]))
+    start = perf_counter()
+    with suppress(PictureError):
+        decode_pages(bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]))
+    assert perf_counter() - start < 20
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -87,9 +85,7 @@ def test_truncated_file_is_refused(name: str) -> None:
     content = FILES[name]
     for share in (0.0, 0.01, 0.1, 0.3, 0.5, 0.8):
         with pytest.raises(PictureError):
-            document = imaging.Document(content[: int(len(content) * share)])
-            for page in range(1, document.page_count + 1):
-                document.decode(page)
+            decode_pages(content[: int(len(content) * share)])
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -171,7 +167,7 @@ def test_hostile_tiff_is_refused(name: str) -> None:
         imaging.decode(content)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "BMP", "GIF", "WEBP", "JPEG2000"])
+@pytest.mark.parametrize("format", ["JPEG", "BMP", "GIF", "JPEG2000"])
 def test_size_beyond_what_pillow_opens_is_too_large(format: str, encoded: Encode) -> None:
     content = bytearray(encoded(Image.new("L", (16, 16)), format))
     if format == "JPEG":
@@ -181,11 +177,9 @@ def test_size_beyond_what_pillow_opens_is_too_large(format: str, encoded: Encode
         content[18:26] = struct.pack("<ii", 20_000, 20_000)
     elif format == "GIF":
         content[6:10] = struct.pack("<HH", 20_000, 20_000)
-    elif format == "JPEG2000":
+    else:
         place = content.index(b"ihdr") + 4
         content[place : place + 8] = struct.pack(">II", 20_000, 20_000)
-    else:
-        content = bytearray(encoded(Image.new("L", (8_000, 8_000)), format))
     with pytest.raises(PictureTooLarge, match="send a smaller one"):
         imaging.decode(bytes(content))
 
@@ -210,3 +204,11 @@ def test_heic_without_its_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(formats, "can_read_heif", lambda: False)
     with pytest.raises(NotAPicture, match=r"needs the extra heif: pip install 'chromaroute\[heif\]', or export it as JPEG"):
         imaging.decode(HEIC)
+
+
+@pytest.mark.parametrize("type_", [b"\xff\xffif", b"mim\xb1", b"\x80\0\0\0"])
+def test_heic_with_texts_that_are_no_utf_8_does_not_end_the_process(type_: bytes) -> None:
+    place = HEIC.index(b"infe\x02\0\0\1") + 12
+    assert HEIC[place : place + 4] == b"Exif"
+    with pytest.raises(BrokenPicture, match="header is damaged"):
+        imaging.decode(HEIC[:place] + type_ + HEIC[place + 4 :])

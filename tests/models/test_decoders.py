@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from models import imaging
-from tests.picture_files import HEIC, Array, lossless_jpeg, luma, masked_bmp, png, tiff
+from tests.picture_files import HEIC, Array, lossless_jpeg, luma, masked_bmp, png, run_length_bmp, tiff
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ GRAY_8: dict[str, tuple[Make, int]] = {
     "bmp 8-8-8 in another order": (lambda photo: masked(photo, 32, 0xFF00, 0xFF0000, 0xFF000000), 0),
     "bmp 10-10-10": (lambda photo: masked(photo, 32, 0x3FF00000, 0xFFC00, 0x3FF), 1),
     "bmp top down": (lambda photo: masked(photo, 32, 0xFF0000, 0xFF00, 0xFF, top_down=True), 0),
+    "bmp run lengths": (lambda photo: run_length_bmp(photo.gray, 8), 0),
+    "bmp run lengths of 4 bits": (lambda photo: run_length_bmp(photo.gray, 4), 9),
     "jpeg": (lambda photo: saved(photo.gray, "JPEG", quality=100), 2),
     "jpeg progressive": (lambda photo: saved(photo.gray, "JPEG", quality=100, progressive=True), 2),
     "jpeg lossless": (lambda photo: lossless_jpeg(photo.gray), 0),
@@ -87,6 +89,9 @@ GRAY_8: dict[str, tuple[Make, int]] = {
     "tiff white is zero": (lambda photo: tiff(255 - photo.gray, photometric="miniswhite"), 0),
     "tiff big-endian": (lambda photo: tiff(photo.gray, byteorder=">"), 0),
     "tiff lzw": (lambda photo: saved(photo.rgb, "TIFF", compression="tiff_lzw"), 0),
+    "tiff zstd": (lambda photo: saved(photo.rgb, "TIFF", compression="zstd"), 0),
+    "tiff lzma": (lambda photo: saved(photo.gray, "TIFF", compression="lzma"), 0),
+    "tiff planes of tiles": (lambda photo: tiff(planes(photo.rgb), tile=(16, 16), **SEPARATE), 0),
     "tiff tiles": (lambda photo: tiff(photo.rgb, photometric="rgb", tile=(16, 32), compression="deflate"), 0),
     "tiff planes": (lambda photo: tiff(planes(photo.rgb), **SEPARATE), 0),
     "tiff cmyk as rgb": (lambda photo: tiff(np.dstack((255 - photo.rgb, photo.gray * 0)), photometric="separated"), 0),
