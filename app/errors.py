@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.schemas import Problem
+from models.decoders import ALWAYS_READ
 from models.errors import BrokenPicture, BundleError, ChromarouteError, NotAPicture, OptionError, PictureTooLarge
 
 MEDIA_TYPE = "application/problem+json"
@@ -37,7 +38,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "idempotency-key-reused": ProblemType(
         422, "the Idempotency-Key was sent before with other pictures or options: use a new one."
     ),
-    "not-a-picture": ProblemType(415, "this is not a picture in a supported format: send one of JPEG, PNG, WEBP, TIFF, BMP, GIF."),
+    "not-a-picture": ProblemType(415, f"this is not a picture in a supported format: send one of {', '.join(ALWAYS_READ)}."),
     "too-large": ProblemType(413, "the picture has 10000 x 6000 = 60000000 pixels, and the limit is 50000000: send a smaller one."),
     "bad-bundle": ProblemType(
         409, "bundles/new is not a bundle: a bundle is a folder with a manifest.json and its safetensors files."

@@ -15,9 +15,10 @@ the picture upright, convert it to sRGB by its ICC profile, drop alpha, and make
 - is refused, if it is so without these reasons;
 - is read alone, if no judge reads it; refused by all, if nobody does; crashed, if there was an exception that is no refusal.
 
-The share is that of the agreeing files among those that agree, differ, are refused, crash or hang. Differences, sizes and messages
-of the files that neither agree nor are refused by all go to the list. Of files with the same content, the first counts. The exit
-status is 1 if there was a crash or a hang.
+The share is that of the agreeing files among those that agree, differ, are refused, crash or hang. The differences, sizes and
+messages go to the list, except of files that agree with all judges that read them (those that agree with one alone are disputed:
+libvips is a judge that shares the code of our PNG and TIFF), or that are refused by all. Of files with the same content, the first
+counts. The exit status is 1 if there was a crash or a hang.
 """
 
 import argparse
@@ -175,22 +176,23 @@ def difference(first: Gray | None, second: Gray | None) -> tuple[float, float] |
 def compare(ours: Outcome, judges: dict[str, Outcome], limit: float, cell_limit: float) -> dict[str, Any]:
     """The class of a file, and how it differs from each judge."""
     differences = {name: difference(ours.gray, judge.gray) for name, judge in judges.items()}
-    readers = [judge for judge in judges.values() if judge.gray is not None]
+    readers = {name: judge for name, judge in judges.items() if judge.gray is not None}
+    agreeing = [name for name, both in differences.items() if both and both[0] <= limit and both[1] <= cell_limit]
     if ours.failure in (CRASH, HANG):
         kind = ours.failure
     elif not readers:
         kind = ALONE if ours.gray is not None else BY_ALL
     elif ours.gray is None:
-        kind = DAMAGED if all(DAMAGE.search(judge.message) for judge in readers) else ours.failure
+        kind = DAMAGED if all(DAMAGE.search(judge.message) for judge in readers.values()) else ours.failure
     else:
-        kind = AGREES if any(both and both[0] <= limit and both[1] <= cell_limit for both in differences.values()) else DIFFERS
+        kind = AGREES if agreeing else DIFFERS
     described: dict[str, dict[str, Any]] = {}
     for name, outcome in {"ours": ours, **judges}.items():
         size = None if outcome.gray is None else outcome.gray.shape[::-1]
         described[name] = {"size": size, "failure": outcome.failure, "message": outcome.message[:300]}
         if both := differences.get(name):
             described[name] |= {"difference": both[0], "worst cell": both[1]}
-    return {"class": kind, **described}
+    return {"class": kind, "disputed": kind == AGREES and len(agreeing) < len(readers), **described}
 
 
 def files_of(folder: Path, seen: set[bytes]) -> Iterator[tuple[Path, bytes]]:
@@ -241,7 +243,7 @@ def main() -> None:
                 ours, vips = (worker.receive(deadline) for worker in workers.values())
                 judged = compare(ours, {"libvips": vips, "ImageMagick": magick}, arguments.limit, arguments.cell_limit)
                 counts[judged["class"]] += 1
-                if judged["class"] not in (AGREES, BY_ALL):
+                if judged["disputed"] or judged["class"] not in (AGREES, BY_ALL):
                     listed.append({"file": str(path), **judged})
             print(row(folder.name, counts, time.monotonic() - began), flush=True)
             total += counts

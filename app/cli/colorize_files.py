@@ -6,6 +6,7 @@ Pictures are found by their first bytes, whatever their names.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
 
@@ -135,10 +136,17 @@ def _find_pictures(paths: Sequence[Path], out: Path | None, skipped: list[Path])
 def _format(source: Path) -> str | None:
     """The format of a file by its first bytes; None if it is no picture, or cannot be read."""
     try:
-        with source.open("rb") as file:
-            return format_of(file.read(_FIRST_BYTES))
+        state = source.stat()
+        return _format_of_state(source, state.st_size, state.st_mtime_ns)
     except OSError:
         return None
+
+
+@lru_cache(maxsize=100_000)
+def _format_of_state(source: Path, size: int, modified: int) -> str | None:
+    """As `_format`; an unchanged file is not opened again, because a watched folder is looked at every second."""
+    with source.open("rb") as file:
+        return format_of(file.read(_FIRST_BYTES))
 
 
 def _task(source: Path, folder: Path, suffix: str, format: str) -> FileTask:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from models.decoders.avif import AvifFile
 from models.decoders.base import EncodedFile
@@ -30,7 +30,8 @@ _DECODERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], EncodedFile]]] =
     "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2000File),
     "heic": (re.compile(rb"....ftyp" + _HEIC_BRANDS, re.DOTALL), HeicFile),
 }  # fmt: skip
-READS = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP", "AVIF", "JPEG 2000", *(("HEIC",) if can_read_heif() else ()))
+ALWAYS_READ = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP", "AVIF", "JPEG 2000")
+READS = (*ALWAYS_READ, *(("HEIC",) if can_read_heif() else ()))
 FORMATS = tuple(_DECODERS)
 
 _EXPORT = "export it as JPEG, PNG or TIFF"
@@ -75,6 +76,8 @@ def open_file(content: bytes) -> EncodedFile:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureTooLarge(f"the picture is too large ({error}): send a smaller one.") from error
+    except UnidentifiedImageError as error:  # whose message names an object of Python
+        raise BrokenPicture("the picture's header is damaged, or of a kind that is not supported: export it again.") from error
     except Exception as error:  # decoders raise almost anything on an invalid header
         raise BrokenPicture(f"the picture's header cannot be read ({error}): export it again.") from error
 

@@ -29,6 +29,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # of a segment with a 
 _NOISE = b"\x55\xaa" * 2048 + b"".join(bytes((0xFF, 0xD0 + number % 8)) + b"\x55\xaa" * 32 for number in range(64))
 _CONTINUATIONS = (_END, _NOISE + _END)
 _PADDING = b"\0\xff"
+_FILL = b"\xff"  # may precede a marker
 _MIN_PADDING = 16  # bytes; the data of the picture may end with a few such bytes
 
 
@@ -55,7 +56,7 @@ class JpegFile(EncodedFile):
     def _levels(self, layout: "_Layout", luma_only: bool) -> np.ndarray[Any, Any]:
         """The levels, if they are complete: decoders fill what is missing with gray."""
         has_end = layout.end is not None and not self._content[layout.end + len(_END) :].strip(_PADDING)
-        data = _without_padding(self._content) if layout.end is None else self._content[: layout.end]
+        data = _without_padding(self._content) if layout.end is None else self._content[: layout.end].rstrip(_FILL)
         first = _decode(self._content if has_end else data + _CONTINUATIONS[0], luma_only)
         if has_end and layout.frame in _SEQUENTIAL and layout.scans == 1 and not _ends_evenly(first):
             return first
@@ -75,7 +76,7 @@ def _decode(content: bytes, luma_only: bool) -> np.ndarray[Any, Any]:
 
 def _without_padding(content: bytes) -> bytes:
     stripped = content.rstrip(_PADDING)
-    return stripped if len(content) - len(stripped) >= _MIN_PADDING else content.rstrip(b"\xff")
+    return stripped if len(content) - len(stripped) >= _MIN_PADDING else content.rstrip(_FILL)
 
 
 def _ends_evenly(levels: np.ndarray[Any, Any]) -> bool:

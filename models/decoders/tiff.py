@@ -25,6 +25,7 @@ _OLD_JPEG, _JPEG, _LZMA, _ZSTD = 6, 7, 34925, 50000  # kinds of compression
 _NOT_IN_LIBVIPS = (_OLD_JPEG, _LZMA, _ZSTD)
 _SIGNED, _FLOAT = 2, 3  # sample formats
 _SEPARATE = 2  # planes
+_LOGLUV = (32844, 32845)  # photometric interpretations
 _DEPTHS = (1, 2, 4, 8, 16, 32)  # bits of a channel that can be read
 _MAX_CHANNELS = 64
 _CONVERT = "develop it with a raw converter, and send a TIFF or JPEG"
@@ -77,7 +78,8 @@ class TiffFile(EncodedFile):
         if _first(tags, _BITS, 1) > 8 or _first(tags, _SAMPLE_FORMAT, 1) in (_SIGNED, _FLOAT):
             return False
         has_separate_tiles = _TILE_WIDTH in tags and _first(tags, _PLANES, 1) == _SEPARATE
-        return self._has_unknown_compression or has_separate_tiles or _first(tags, _PHOTOMETRIC, 1) == _CIELAB
+        is_cielab = _first(tags, _PHOTOMETRIC, 1) == _CIELAB and len(tags[_BITS].numbers() if _BITS in tags else ()) == 3
+        return self._has_unknown_compression or has_separate_tiles or is_cielab
 
     def _decode_by_pillow(self, page: int) -> Samples:
         index, _ = self._pages[page]
@@ -109,6 +111,8 @@ class TiffFile(EncodedFile):
         """Raise a BrokenPicture for what libvips would read as other pixels, or more of them, than the directory says."""
         if (image.width, image.height) != self.sizes[page]:
             raise BrokenPicture("the TIFF file is damaged: it states several sizes of a page. Export it again.")
+        if _first(tags, _PHOTOMETRIC, 1) in _LOGLUV:  # libvips gives linear or raw levels
+            raise BrokenPicture("a picture in LogLuv, of high dynamic range, cannot be read: export it with 8 or 16 bits.")
         if image.bands > _MAX_CHANNELS:
             raise BrokenPicture(
                 f"the TIFF file has {image.bands} channels, and the limit is {_MAX_CHANNELS}: export it as gray or RGB."
@@ -116,8 +120,9 @@ class TiffFile(EncodedFile):
         if image.bands > 1 and vips.is_gray(image) and _first(tags, _PLANES, 1) == _SEPARATE:
             raise BrokenPicture("gray and other channels in separate planes cannot be read: export the TIFF file with one plane.")
         is_half = _first(tags, _BITS, 1) == 16 and _first(tags, _SAMPLE_FORMAT, 1) == _FLOAT
-        if is_half and _first(tags, _PLANES, 1) == _SEPARATE and image.bands > 1:
-            raise BrokenPicture("floating point of 16 bits in separate planes cannot be read: export the TIFF file with 32 bits.")
+        if (is_half or _first(tags, _PHOTOMETRIC, 1) == _YCBCR) and _first(tags, _PLANES, 1) == _SEPARATE and image.bands > 1:
+            kind = "floating point of 16 bits" if is_half else "YCbCr"
+            raise BrokenPicture(f"{kind} in separate planes cannot be read: export the TIFF file with one plane.")
 
 
 def _pages(directories: list[dict[int, Tag]]) -> list[tuple[int, dict[int, Tag]]]:

@@ -110,7 +110,8 @@ def test_palette_of_paper_000_lists_the_most_common_colors() -> None:
     lab = np.zeros((4, 3, 64, 64), np.uint8)
     lab[:, 0], lab[:, 1:] = 128, 128  # mid-gray
     lab[3, 1] = 128 + 60  # a quarter is red
-    palette = count_colors(Pack(lab, np.arange(4), np.zeros(4, np.int64), ("a",)))
+    labels = np.zeros(4, np.int64)
+    palette = count_colors(Pack(lab, np.arange(4), labels, labels, ("a",)))
     assert palette.pictures == 4
     assert palette.shares.tolist() == pytest.approx([0.75, 0.25])
     assert np.ptp(palette.colors[0].astype(int)) == 0

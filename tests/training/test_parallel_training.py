@@ -91,7 +91,7 @@ def test_two_processes_have_the_losses_of_one(manifest: Path, tmp_path: Path) ->
 
 
 def test_batch_is_divided_evenly_among_processes() -> None:
-    batch = Batch(torch.zeros(5, 1, 2, 2), torch.zeros(5, 2, 2, 2), torch.arange(5))
+    batch = Batch(torch.zeros(5, 1, 2, 2), torch.zeros(5, 2, 2, 2), torch.arange(5), torch.arange(5))
     with pytest.raises(RecipeError, match="5 cannot be divided among 2"):
         replace(single_process(), size=2).rows(batch)
     assert replace(single_process(), size=5, rank=3).rows(batch).labels.tolist() == [3]
