@@ -23,6 +23,7 @@ def browser() -> Iterator[Browser]:
     """Debian's or Playwright's own chromium."""
     if CHROMIUM is None and "TEST_EVERYTHING" not in os.environ:
         pytest.skip("chromium is not installed: the pages are not tested")
+    expect.set_options(timeout=30_000)  # other tests may keep both cores busy
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
