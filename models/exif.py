@@ -8,7 +8,6 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _UNITS = {5: 4, 10: 4}  # rationals are pairs of numbers of four bytes
 _OPAQUE = {700, 33723, 34377}  # XMP, IPTC and Photoshop's resources: bytes, of whatever type a program declares them
 
 EXIF_POINTER, GPS_POINTER, SUBDIRECTORIES = 34665, 34853, 330
-DESCRIPTION, MAKE, MODEL, ORIENTATION, SOFTWARE, DATE, ARTIST, HOST, COPYRIGHT = 270, 271, 272, 274, 305, 306, 315, 316, 33432
+ORIENTATION, ARTIST = 274, 315
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 INCH, CENTIMETER = 2, 3  # values of RESOLUTION_UNIT
 
@@ -26,8 +25,6 @@ MAX_DIRECTORIES = 10_000
 MAX_ENTRIES = 4_096  # of a directory
 MAX_NUMBERS = 1_024  # of a value
 _MAX_ALL_ENTRIES = 400_000  # of a file, which take about a second
-
-Order = Literal["<", ">"]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _LISTED, _MAX_KEY = 5, 79  # texts that a note lists, and characters of their ke
 
 _JPEG_SEGMENT = 65_000  # bytes of EXIF or IPTC, or of a comment, with some room for signatures
 _HOLDS_IPTC = {"jpeg", "png", "tiff"}
-_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "avif": "AVIF"}
+FORMAT_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "avif": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Metadata:
         if format == "jpeg" and len(exif.exif_block(self.exif)) > _JPEG_SEGMENT:
             kept = replace(kept, exif={})
             lost.append("the EXIF data, which are too long,")
-        return replace(kept, notes=(*self.notes, *(f"{what} cannot be kept in {_NAMES[format]}" for what in lost)))
+        return replace(kept, notes=(*self.notes, *(f"{what} cannot be kept in {FORMAT_NAMES[format]}" for what in lost)))
 
     def exif_block(self, with_resolution: bool = False) -> bytes:
         """The EXIF block; `with_resolution` for formats that have no other place for it."""

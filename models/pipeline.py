@@ -13,6 +13,7 @@ from models.encoding import TiffPage
 from models.ensemble import Ensemble
 from models.imaging import MAX_PIXELS, Document, Picture
 from models.luma import SampleArray, to_uint8
+from models.metadata import FORMAT_NAMES
 from models.options import Options
 from models.xmp import with_provenance
 
@@ -68,7 +69,7 @@ def render(picture: Picture, ab: Tensor, decision: Decision, options: Options, f
     if picture.alpha is not None and format == "jpeg":
         notes.append("transparency cannot be kept in JPEG")
     if picture.luma16 is not None and format not in encoding.FORMATS_16_BIT:
-        notes.append(f"the 16 bits of the picture became 8, because {format} holds no more")
+        notes.append(f"the 16 bits of the picture became 8, because {FORMAT_NAMES[format]} holds no more")
     if picture.page_count > 1 and format != "tiff" and options.page is None:
         notes.append(f"only page 1 of {picture.page_count} is in the output: give page for another, or format=tiff for all")
     decision = decision.with_file(picture.page, picture.page_count, notes)

@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 from models.libvips import libvips
 from models.luma import SampleArray, UInt8Array, UInt16Array, luma16_of_rgb, luma_of_rgb, to_uint8
 
-Model = Literal["gray", "rgb", "cmyk", "lab"]
 _BANDS = {1: "gray", 3: "rgb", 4: "cmyk"}
 _INTERPRETATIONS = {
     ("gray", 8): "b-w", ("gray", 16): "grey16", ("rgb", 8): "srgb", ("rgb", 16): "rgb16", ("cmyk", 8): "cmyk", ("cmyk", 16): "cmyk",

@@ -187,7 +187,7 @@ def test_notes_tell_what_is_not_in_the_output(job_client: TestClient) -> None:
     _, records = unpack(job_client.get(f"{path}/result").content)
     assert [record["decision"]["notes"] for record in records] == [  # type: ignore[index]
         ["transparency cannot be kept in JPEG"],
-        ["the 16 bits of the picture became 8, because jpeg holds no more"],
+        ["the 16 bits of the picture became 8, because JPEG holds no more"],
         [],
     ]
     kept = post_job(job_client, contents, "?format=png").headers["location"]

@@ -44,5 +44,7 @@ def test_stop_during_a_delivery_keeps_its_outcome(receiver: Receiver, tmp_path: 
         wait_until(lambda: len(receiver.calls) == 1)
         job = folder_of(client, path)
     wait_until(lambda: job.delivery.attempts == 1)
+    assert job.delivery.outcome == "delivered"
     with service_with_webhooks(tmp_path, receiver) as client:
-        wait_until(lambda: webhook_state(client, path) == "delivered")
+        assert webhook_state(client, path) == "delivered"
+    assert len(receiver.calls) == 1

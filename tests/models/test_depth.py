@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from models.ensemble import Ensemble
+from models.metadata import FORMAT_NAMES
 from models.options import Options
 from models.pipeline import colorize
 from tests.picture_files import Array, png, tiff
@@ -105,7 +106,7 @@ def test_16_bits_become_8_with_a_note_in_other_formats(source: str, output_forma
     expected = np.rint(color(gray) @ (0.299, 0.587, 0.114)) if "rgb" in source else gray
     visible = slice(None) if alpha is None else alpha > 0
     assert np.abs(luma - expected / 257)[visible].mean() < 2
-    assert f"the 16 bits of the picture became 8, because {output_format} holds no more" in decision.notes
+    assert f"the 16 bits of the picture became 8, because {FORMAT_NAMES[output_format]} holds no more" in decision.notes
     assert ("transparency cannot be kept in JPEG" in decision.notes) == ("alpha" in source and output_format == "jpeg")
 
 

@@ -139,11 +139,11 @@ NO_ALPHA, NO_DEPTH = "transparency cannot be kept in JPEG", "the 16 bits of the 
 @pytest.mark.parametrize(
     ("format", "lost"),
     [
-        ("jpeg", [f"{AUTHOR} cannot be kept in JPEG", NO_ALPHA, NO_DEPTH + "jpeg holds no more"]),
+        ("jpeg", [f"{AUTHOR} cannot be kept in JPEG", NO_ALPHA, NO_DEPTH + "JPEG holds no more"]),
         ("png", []),
         ("tiff", [f"{BOTH} cannot be kept in TIFF"]),
-        ("webp", [*(f"{what} cannot be kept in WebP" for what in (BOTH, IPTC)), NO_DEPTH + "webp holds no more"]),
-        ("avif", [*(f"{what} cannot be kept in AVIF" for what in (BOTH, IPTC)), NO_DEPTH + "avif holds no more"]),
+        ("webp", [*(f"{what} cannot be kept in WebP" for what in (BOTH, IPTC)), NO_DEPTH + "WebP holds no more"]),
+        ("avif", [*(f"{what} cannot be kept in AVIF" for what in (BOTH, IPTC)), NO_DEPTH + "AVIF holds no more"]),
     ],
 )
 def test_format_holds_what_it_can_and_the_rest_is_named(format: str, lost: list[str], ensemble: Ensemble) -> None:
