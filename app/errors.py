@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from app.schemas import Problem
 from models.decoders import ALWAYS_READ
-from models.errors import BrokenPicture, BundleError, ChromarouteError, NotAPicture, OptionError, PictureTooLarge
+from models.errors import BrokenPicture, BundleError, ChromarouteError, NotAPicture, OptionError, PictureTooComplex, PictureTooLarge
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -34,6 +34,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "bad-request": ProblemType(422, "send the picture as multipart/form-data in a field called file: curl -F file=@scan.jpg ..."),
     "bad-option": ProblemType(422, "quality is '0', which is not valid: give a whole number from 1 to 100."),
     "broken-picture": ProblemType(422, "the picture is truncated or damaged (image file is truncated): export it again."),
+    "too-complex": ProblemType(422, "decoding the picture takes more than 20 seconds of processor time: export it again."),
     "broken-archive": ProblemType(422, "this is not a zip archive that can be read (File is not a zip file): create it again."),
     "idempotency-key-reused": ProblemType(
         422, "the Idempotency-Key was sent before with other pictures or options: use a new one."
@@ -81,6 +82,7 @@ _TYPE_OF_ERROR: Mapping[type[ChromarouteError], str] = {
     NotAPicture: "not-a-picture",
     BrokenPicture: "broken-picture",
     PictureTooLarge: "too-large",
+    PictureTooComplex: "too-complex",
     OptionError: "bad-option",
     BundleError: "bundle-changed",
 }

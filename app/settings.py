@@ -42,6 +42,9 @@ class Settings(BaseSettings):
 
     max_bytes: int = Field(200 * 2**20, gt=0, description="maximum size of the file of a picture, in bytes")
     max_pixels: int = Field(MAX_PIXELS, gt=0, le=DECODER_LIMIT, description="maximum number of pixels of a picture")
+    decode_seconds: float = Field(
+        20, gt=0, description="seconds of processor time that decoding a picture may take; small pictures get less, from 2 seconds"
+    )
     max_items: int = Field(1000, gt=0, description="maximum number of items of a batch or a job")
     max_batch_bytes: int = Field(2 * 2**30, gt=0, description="maximum size of the request body of a batch or a job, in bytes")
     max_unpacked_bytes: int = Field(4 * 2**30, gt=0, description="maximum unpacked size of an archive, in bytes")

@@ -22,6 +22,7 @@ from models.errors import (
     NotAPicture,
     OptionError,
     PictureError,
+    PictureTooComplex,
     PictureTooLarge,
     UnknownOption,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Options",
     "Output",
     "PictureError",
+    "PictureTooComplex",
     "PictureTooLarge",
     "Pipeline",
     "RouteOptions",

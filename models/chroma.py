@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.lab import LUMA, lab_to_srgb, luma_to_lightness, rgb_to_luma
-from models.luma import UInt8Array, UInt16Array
+from models.lab import lab_to_srgb, luma_to_lightness, rgb_to_luma
+from models.luma import LUMA, UInt8Array, UInt16Array
 
 Float32Array = NDArray[np.float32]
 Levels = TypeVar("Levels", UInt8Array, UInt16Array)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from models import chroma, imaging
+from models import chroma
 from models.bundle import Bundle
 from models.colorizers import TapColorizer
 from models.decision import Candidate, Decision, ExpertShare, Stopwatch
 from models.imaging import Picture
 from models.manifest import InputCard
+from models.network_input import network_input
 from models.options import RouteOptions
 from models.router import Route
 from models.runtime import Runtime
@@ -34,7 +35,7 @@ class FeatureCache:
         """Lightness `(1,1,h,w)` in [0, 100] at the working size of a network, with sides that are multiples of its stride."""
         key = card.working_size, stride, card.normalize_tones
         if key not in self._lightness:
-            L = imaging.network_input(self._picture.luma, card.working_size, stride)
+            L = network_input(self._picture.luma, card.working_size, stride)
             self._lightness[key] = self._runtime.to_device(normalized_tones(L) if card.normalize_tones else L)
         return self._lightness[key]
 

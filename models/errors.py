@@ -4,7 +4,8 @@
     ├── PictureError
     │   ├── NotAPicture       the bytes are in no supported format
     │   ├── BrokenPicture     the format is recognized, but the picture cannot be decoded
-    │   └── PictureTooLarge   more bytes or pixels than the limit
+    │   ├── PictureTooLarge   more bytes or pixels than the limit
+    │   └── PictureTooComplex more time, memory or parts than the limit, which ordinary pictures do not need
     ├── OptionError           the value of an option is not valid
     │   └── UnknownOption     there is no option of that name
     └── BundleError           a bundle cannot be loaded
@@ -34,6 +35,10 @@ class BrokenPicture(PictureError):
 
 class PictureTooLarge(PictureError):
     """The picture has more bytes or pixels than the limit; raised before decoding."""
+
+
+class PictureTooComplex(PictureError):
+    """Decoding the picture takes more time, memory or parts than the limit, which ordinary pictures are far from."""
 
 
 class OptionError(ChromarouteError):

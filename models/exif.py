@@ -19,7 +19,7 @@ _OPAQUE = {700, 33723, 34377}  # XMP, IPTC and Photoshop's resources: bytes, of 
 EXIF_POINTER, GPS_POINTER, SUBDIRECTORIES = 34665, 34853, 330
 ORIENTATION, ARTIST = 274, 315
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-INCH, CENTIMETER = 2, 3  # values of RESOLUTION_UNIT
+NO_UNIT, INCH, CENTIMETER = 1, 2, 3  # values of RESOLUTION_UNIT
 
 MAX_DIRECTORIES = 10_000
 MAX_ENTRIES = 4_096  # of a directory
@@ -100,6 +100,7 @@ class TiffReader:
             raise ValueError("it begins with neither II nor MM")
         self.order, self.content, self.max_bytes = order, content, max_bytes
         self.ended_early = False
+        self._offsets = list[int]()  # of the directories that were read
         self._entries_left, self._bytes_left = _MAX_ALL_ENTRIES, 2 * len(content)
         version = self._unpack("H", 2)
         if version not in (42, 43):
@@ -112,12 +113,25 @@ class TiffReader:
         offset, seen = self.first, set[int]()
         while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
             seen.add(offset)
+            self._offsets.append(offset)
             try:
                 tags, offset = self._read(offset)
             except ValueError:
                 self.ended_early = True
                 return
             yield tags
+
+    def with_short(self, number: int, valid: range, default: int) -> bytes:
+        """The content, where a number of 16 bits in its directories that is not valid is replaced."""
+        repaired, code = bytearray(self.content), self.order + "H"
+        count_code, entry_size, inline = ("Q", 20, 8) if self.is_big else ("H", 12, 4)
+        for offset in self._offsets:
+            first = offset + struct.calcsize(count_code)
+            for position in range(first, first + min(self._unpack(count_code, offset), MAX_ENTRIES) * entry_size, entry_size):
+                value = position + entry_size - inline
+                if value + 2 <= len(repaired) and self._unpack("H", position) == number and self._unpack("H", value) not in valid:
+                    struct.pack_into(code, repaired, value, default)
+        return bytes(repaired)
 
     def directory_at(self, pointer: Tag | None) -> dict[int, Tag]:
         """The directory that a tag points to; empty if there is none, or it cannot be read."""

@@ -1,26 +1,22 @@
-"""Decodes files to `Picture`: upright, without color, with a limit on pixels; and makes the input of the networks."""
+"""Decodes files to `Picture`: upright, without color, with a limit on pixels. Nothing here needs torch."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from models.decoders import READS, EncodedFile, open_file
 from models.errors import BrokenPicture, OptionError, PictureError
-from models.lab import luma_to_lightness
 from models.luma import SampleArray, UInt8Array, UInt16Array, to_uint8
 from models.metadata import Metadata
 from models.samples import luma_of
 
-__all__ = ["MAX_PIXELS", "READS", "WRITES", "Document", "Picture", "decode", "network_input", "output_format", "reduced"]
+__all__ = ["MAX_PIXELS", "READS", "WRITES", "Document", "FileInfo", "Picture", "decode", "output_format", "reduced"]
 
 WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff": "image/tiff", "avif": "image/avif"}
 
 MAX_PIXELS = 50_000_000
-MAX_ASPECT = 2.0  # of the input of the networks: longer panoramas are squeezed to it, for the networks only
 
 _LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384}  # pixels; the limits of the encoders
 
@@ -58,8 +54,49 @@ class Picture:
         return int(self.luma.shape[1])
 
 
+@dataclass(frozen=True)
+class FileInfo:
+    """What the header of a file says.
+
+    Args:
+        format: of the file, in lower case.
+        sizes: width and height of each page, before it is turned upright; only TIFF files have more than one page.
+    """
+
+    format: str
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def page_count(self) -> int:
+        """The number of pages."""
+        return len(self.sizes)
+
+    def output_format(self, requested: str) -> str:
+        """The format of the output: as requested; for `auto` that of the input, or PNG if that cannot be written or is too small.
+
+        Raises:
+            OptionError: the requested format cannot hold a picture with such a long side.
+        """
+        return output_format(requested, self.format, max(max(size) for size in self.sizes))
+
+    def pages(self, requested: int | None, format: str) -> list[int]:
+        """The pages, from 1, of an output in this format: the requested one; otherwise all for TIFF, and the first for others.
+
+        Raises:
+            OptionError: there is no such page.
+        """
+        if requested is not None and requested > self.page_count:
+            raise OptionError("page", requested, f"a whole number from 1 to {self.page_count}, the number of pages of this file")
+        if requested is not None:
+            return [requested]
+        return list(range(1, self.page_count + 1)) if format == "tiff" else [1]
+
+
 class Document:
     """A file whose header was read, and whose pages are decoded one at a time.
+
+    Attributes:
+        info: what the header says.
 
     Args:
         content: JPEG, PNG, TIFF, WebP, GIF (first frame), BMP, AVIF, JPEG 2000, or HEIC with the extra `heif`; in any depth,
@@ -74,42 +111,13 @@ class Document:
 
     def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
         self._file: EncodedFile = open_file(content)
-        for page in range(self.page_count):
+        self.info = FileInfo(self._file.format, tuple(self._file.sizes))
+        for page in range(self.info.page_count):
             self._file.check_size(page, max_pixels)
 
     def close(self) -> None:
         """Free the file, whose pages cannot be decoded any more: large files should not stay in memory beside their pixels."""
         del self._file
-
-    @property
-    def format(self) -> str:
-        """The format of the file, in lower case."""
-        return self._file.format
-
-    @property
-    def page_count(self) -> int:
-        """The number of pages; only TIFF files have more than one."""
-        return len(self._file.sizes)
-
-    def output_format(self, requested: str) -> str:
-        """The format of the output: as requested; for `auto` that of the input, or PNG if that cannot be written or is too small.
-
-        Raises:
-            OptionError: the requested format cannot hold a picture with such a long side.
-        """
-        return output_format(requested, self.format, max(max(size) for size in self._file.sizes))
-
-    def pages(self, requested: int | None, format: str) -> list[int]:
-        """The pages, from 1, of an output in this format: the requested one; otherwise all for TIFF, and the first for others.
-
-        Raises:
-            OptionError: there is no such page.
-        """
-        if requested is not None and requested > self.page_count:
-            raise OptionError("page", requested, f"a whole number from 1 to {self.page_count}, the number of pages of this file")
-        if requested is not None:
-            return [requested]
-        return list(range(1, self.page_count + 1)) if format == "tiff" else [1]
 
     def decode(self, page: int, format: str = "auto") -> Picture:
         """Decode a page, from 1.
@@ -121,7 +129,7 @@ class Document:
             BrokenPicture: the page cannot be decoded completely.
         """
         try:
-            decoded = self._file.decode(page - 1, luma_only=self.format == "jpeg" and format in ("auto", "jpeg"))
+            decoded = self._file.decode(page - 1, luma_only=self.info.format == "jpeg" and format in ("auto", "jpeg"))
             luma, luma16, notes = luma_of(decoded.samples)
         except (MemoryError, PictureError):
             raise
@@ -131,7 +139,7 @@ class Document:
         dpi = metadata.dpi[::-1] if metadata.dpi and turn >= 5 else metadata.dpi
         metadata = replace(metadata, dpi=dpi, notes=(*metadata.notes, *notes))
         luma, alpha, luma16 = (_upright(plane, turn) for plane in (luma, decoded.samples.alpha, luma16))
-        return Picture(luma, alpha, self.format, luma16, metadata, page, self.page_count)
+        return Picture(luma, alpha, self.info.format, luma16, metadata, page, self.info.page_count)
 
 
 def decode(content: bytes, max_pixels: int = MAX_PIXELS, output_format: str = "auto") -> Picture:
@@ -154,17 +162,8 @@ def reduced(picture: Picture, long_side: int) -> Picture:
     return Picture(luma, alpha, picture.format, page=picture.page, page_count=picture.page_count)
 
 
-def network_input(luma: UInt8Array, size: int, stride: int) -> Tensor:
-    """Lightness `(1,1,h,w)` in [0, 100] of a luma plane, its short side `size`, both sides multiples of `stride`."""
-    height, width = luma.shape
-    scale = size / min(height, width)
-    sides = [max(1, round(min(side * scale, MAX_ASPECT * size) / stride)) * stride for side in (width, height)]
-    small = Image.fromarray(luma).resize((sides[0], sides[1]), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return luma_to_lightness(torch.from_numpy(np.array(small)).float() / 255)[None, None]
-
-
 def output_format(requested: str, source: str, longest: int) -> str:
-    """The format of the output for a picture of the format `source`; see `Document.output_format`."""
+    """The format of the output for a picture of the format `source`; see `FileInfo.output_format`."""
     if requested == "auto":
         return source if source in WRITES and longest <= _LONGEST_SIDE.get(source, longest) else "png"
     if longest > _LONGEST_SIDE.get(requested, longest):

@@ -7,7 +7,7 @@ Layout: channels in dimension 1. RGB and luma are gamma-encoded, in [0, 1]; L is
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # BT.601, the weights of Pillow's convert("L")
+from models.luma import LUMA
 
 _XYZ_FROM_RGB = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 _RGB_FROM_XYZ = ((3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560), (0.0556434, -0.2040259, 1.0572252))

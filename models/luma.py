@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.lab import LUMA
-
 UInt8Array = NDArray[np.uint8]
 UInt16Array = NDArray[np.uint16]
 SampleArray = UInt8Array | UInt16Array
+
+LUMA = (0.299, 0.587, 0.114)  # BT.601, the weights of Pillow's convert("L")
 
 
 def luma_of_rgb(rgb: UInt8Array) -> UInt8Array:

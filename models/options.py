@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic.fields import FieldInfo
 
 from models.errors import OptionError, UnknownOption
-from models.router import AUTO
 
+AUTO = "auto"  # lets the router choose the category
 MAX_PAGES = 1_000  # of a file
 
 Routing = Literal["hard", "soft"]

@@ -43,9 +43,9 @@ def colorize(
     watch = Stopwatch()
     with watch.stage("decode"):
         document = Document(content, max_pixels)
-    format = document.output_format(options.format)
+    format = document.info.output_format(options.format)
     rendered = []
-    pages = document.pages(options.page, format)
+    pages = document.info.pages(options.page, format)
     for page in pages:
         with watch.stage("decode"):
             picture = document.decode(page, format)

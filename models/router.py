@@ -12,10 +12,10 @@ from typing import Literal
 from torch import Tensor
 
 from models.errors import OptionError
+from models.options import AUTO
 
 Reason = Literal["confident", "below_threshold", "unmapped", "requested"]
 
-AUTO = "auto"  # lets the router choose the category
 TOP = 5  # categories in the decision record
 SOFT_CATEGORIES = 3  # the most categories that share a soft route; the fallback takes the rest
 

@@ -17,9 +17,10 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat exif lab libvips tones xmp",
-        "ab_bins luma router manifest runtime vgg",
-        "chroma classifiers colorizers options decision",
+        "errors atomic_files torchvision_compat exif luma libvips tones xmp",
+        "lab options runtime",
+        "ab_bins router manifest network_input vgg",
+        "chroma classifiers colorizers decision",
         "expert_cache metadata samples",
         "bundle decoders encoding",
         "imaging",
@@ -29,7 +30,8 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
     "chromaroute": ("pipeline",),
     "app": (
         "policy schemas settings logs metrics",
-        "errors inference api_keys",
+        "errors api_keys",
+        "inference",
         "middleware batches survey openapi ranges server",
         "jobs",
         "dependencies",

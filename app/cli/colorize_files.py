@@ -20,9 +20,8 @@ from models.decoders import READS, format_of
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
 from models.imaging import WRITES
-from models.options import Options
+from models.options import AUTO, Options
 from models.pipeline import colorize
-from models.router import AUTO
 
 SUFFIX = "-colorized"  # of outputs beside their inputs
 _FIRST_BYTES = 64  # of a file, which tell its format

@@ -1,4 +1,4 @@
-"""Runs the ensemble for concurrent requests: one thread for the networks, a few for decoding and encoding."""
+"""Runs the ensemble for concurrent requests: processes for decoding, one thread for the networks, a few for encoding."""
 
 import asyncio
 import logging
@@ -6,11 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 
+from app.inference.decoding_pool import DecodingPool, OpenFile
 from app.inference.idle_trim import IdleTrimmer
 from app.metrics import Metrics
 from app.schemas import VariantOptions
@@ -19,13 +20,14 @@ from models.bundle import Bundle, load_bundle
 from models.decision import Decision, Stopwatch
 from models.ensemble import Ensemble
 from models.errors import BundleError
-from models.imaging import Document, Picture, reduced
+from models.imaging import Picture, reduced
 from models.options import Options, RouteOptions
 from models.pipeline import join, render
 from models.runtime import Runtime
 
 Read = Callable[[], Awaitable[bytes]]
 Result = TypeVar("Result")
+EngineState = Literal["warming", "ready", "stalled", "draining"]
 
 YIELD_SECONDS = 0.5  # that background work waits for foreground work, at most, so that it never starves
 
@@ -37,6 +39,7 @@ class Engine:
 
     The networks process one picture at a time, because one picture keeps all cores busy. A few pictures, one more than there are
     threads, are decoded, predicted and encoded at once, which bounds the memory; the others wait with their upload on the disk.
+    Decoding happens in processes that can be killed, because a file may be made to take forever.
     Background work, that of batches and jobs, has slots of its own, and yields to requests for single pictures.
 
     Raises:
@@ -48,10 +51,11 @@ class Engine:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.metrics = settings, metrics
-        self.ensemble = self._load()
-        self.ready = False
-        self.draining = False
         self.slots = torch.get_num_threads() + 1
+        self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
+        self.ensemble = self._load()
+        self.draining = False
+        self._is_warm = False
         self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._picture_pool = ThreadPoolExecutor(self.slots, thread_name_prefix="pictures")
         self._foreground = asyncio.Semaphore(self.slots)
@@ -68,13 +72,14 @@ class Engine:
         A bundle that loads but cannot run ends the process, which would never become ready.
         """
         try:
+            await self._decoding.warm_up()
             await self._run_every_expert(self.ensemble)
         except Exception:
             log.exception("the bundle %s cannot run", self.ensemble.bundle.label)
             signal.raise_signal(signal.SIGTERM)
         else:
             self.metrics.set_bundle(self.ensemble.bundle.label)
-            self.ready = True
+            self._is_warm = True
 
     async def reload(self) -> Bundle:
         """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle.
@@ -100,14 +105,14 @@ class Engine:
             PictureError, OptionError: as `models.pipeline.colorize`.
             CheckpointError: an expert was evicted from memory, and its file has changed.
         """
-        async with self._opened(read, options, background) as (ensemble, document, watch):
-            format = document.output_format(options.format)
+        async with self._opened(read, options, background) as (ensemble, file, watch):
+            format = file.info.output_format(options.format)
             rendered = []
-            pages = document.pages(options.page, format)
+            pages = file.info.pages(options.page, format)
             for page in pages:
-                picture = await self._run(self._picture_pool, _decode, document, page, format, watch)
+                picture = await _decode(file, page, format, watch)
                 if page == pages[-1]:
-                    document.close()
+                    file.close()
                 ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
                 decision = decision.with_earlier_stages(watch)
                 rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, options, format))
@@ -122,10 +127,10 @@ class Engine:
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
-        async with self._opened(read, options, background=False) as (ensemble, document, watch):
-            page = document.pages(options.page, "png")[0]
-            picture = await self._run(self._picture_pool, _decode, document, page, "auto", watch)
-            document.close()
+        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+            page = file.info.pages(options.page, "png")[0]
+            picture = await _decode(file, page, "auto", watch)
+            file.close()
             predicted = await self._run(self._network_pool, ensemble.predict_variants, picture, options, options.count)
             format = "jpeg" if picture.alpha is None else "png"
             small = await self._run(self._picture_pool, reduced, picture, options.long_side)
@@ -145,24 +150,33 @@ class Engine:
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
-        async with self._opened(read, options, background=False) as (ensemble, document, watch):
-            picture = await self._run(self._picture_pool, _decode, document, 1, "auto", watch)
-            document.close()
+        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+            picture = await _decode(file, 1, "auto", watch)
+            file.close()
             decision = await self._run(self._network_pool, ensemble.route, picture, options)
             decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
         self.metrics.observe(decision := decision.with_earlier_stages(watch))
         return decision
 
+    @property
+    def state(self) -> EngineState:
+        """Whether new requests are wanted, which is `ready`, or why not."""
+        if self.draining:
+            return "draining"
+        return "warming" if not self._is_warm else "stalled" if self._decoding.stalled else "ready"
+
     def drain(self) -> None:
         """Report that no new requests are wanted; those that arrive are still answered."""
-        self.ready = False
-        self.draining = True
+        if not self.draining:
+            self.draining = True
+            self._decoding.drain()
 
     def close(self) -> None:
         """Finish the running work and accept no more."""
         self.drain()
         self._network_pool.shutdown()
         self._picture_pool.shutdown()
+        self._decoding.close()
 
     def _load(self) -> Ensemble:
         bundle = load_bundle(self.settings.bundle, self.settings.expert_bytes)
@@ -177,16 +191,17 @@ class Engine:
     @asynccontextmanager
     async def _opened(
         self, read: Read, options: RouteOptions, background: bool
-    ) -> AsyncIterator[tuple[Ensemble, Document, Stopwatch]]:
+    ) -> AsyncIterator[tuple[Ensemble, OpenFile, Stopwatch]]:
         """The current ensemble and the file, while one of the slots is held."""
         ensemble, watch = self.ensemble, Stopwatch()
         ensemble.bundle.router.check(options.category)
         async with AsyncExitStack() as stack:
             with watch.stage("wait"):
                 await stack.enter_async_context(self._background_slot() if background else self._foreground_slot())
-            document = await self._run(self._picture_pool, Document, await read(), self.settings.max_pixels)
             try:
-                yield ensemble, document, watch
+                with watch.stage("decode"):
+                    file = await stack.enter_async_context(self._decoding.open(await read(), background))
+                yield ensemble, file, watch
             finally:
                 self._idle_trimmer.touch()
 
@@ -225,6 +240,6 @@ class Engine:
             raise
 
 
-def _decode(document: Document, page: int, format: str, watch: Stopwatch) -> Picture:
+async def _decode(file: OpenFile, page: int, format: str, watch: Stopwatch) -> Picture:
     with watch.stage("decode"):
-        return document.decode(page, format)
+        return await file.decode(page, format)

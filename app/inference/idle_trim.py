@@ -1,10 +1,8 @@
 """Returns free memory of the allocator to the system when no picture is processed."""
 
 import asyncio
-import ctypes
-import sys
 
-IDLE = 2.0  # seconds without a picture
+from app.inference.decoding_process import IDLE_SECONDS, trim_memory
 
 
 class IdleTrimmer:
@@ -21,12 +19,4 @@ class IdleTrimmer:
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_later(IDLE, loop.run_in_executor, None, _trim)
-
-
-def _trim() -> None:
-    if sys.platform == "win32":
-        return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
-    if trim is not None:
-        trim(0)
+        self._timer = loop.call_later(IDLE_SECONDS, loop.run_in_executor, None, trim_memory)

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["one picture"])
 UPLOAD_TYPES = (*WRITES.values(), "image/bmp", "image/gif", "image/jp2", "image/heic")
 FILE_BODY = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}}}}}
 PROBLEMS = problem_examples(
-    "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large",
+    "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large", "too-complex",
     "unauthorized", "too-many-requests", "overloaded", "bundle-changed", "deadline-exceeded",
 )  # fmt: skip
 

@@ -20,13 +20,13 @@ async def livez() -> Status:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", responses={503: {"model": Status, "description": "warming up, or shutting down"}})
+@router.get("/readyz", responses={503: {"model": Status, "description": "warming up, stalled, or shutting down"}})
 @policy(requires_key=False)
 async def readyz(engine: EngineDep, response: Response) -> Status:
-    """Return 200 if the bundle is loaded and warmed up and the process is not shutting down, otherwise 503."""
-    if not engine.ready:
+    """Return 200 if the bundle is warmed up, pictures are decoded, and the process is not shutting down; otherwise 503."""
+    if engine.state != "ready":
         response.status_code = 503
-    return Status(status="ready" if engine.ready else "draining" if engine.draining else "warming")
+    return Status(status=engine.state)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from PIL import Image, JpegImagePlugin
 from models import xmp
 from models.decoders.base import EncodedFile, Page
 from models.errors import BrokenPicture
-from models.lab import LUMA
+from models.luma import LUMA
 from models.metadata import COMMENT, Metadata, decoded_text, read_exif, valid_dpi
 from models.samples import Samples, is_readable, is_srgb
 

@@ -9,7 +9,7 @@ from models.decoders import vips
 from models.decoders.base import EncodedFile, Page
 from models.decoders.pillow import levels_of
 from models.errors import BrokenPicture, NotAPicture
-from models.exif import SUBDIRECTORIES, Tag, TiffReader
+from models.exif import NO_UNIT, ORIENTATION, RESOLUTION_UNIT, SUBDIRECTORIES, Tag, TiffReader
 from models.metadata import Metadata, read_directory
 from models.options import MAX_PAGES
 from models.samples import Samples
@@ -25,6 +25,7 @@ _OLD_JPEG, _JPEG, _LZMA, _ZSTD = 6, 7, 34925, 50000  # kinds of compression
 _NOT_IN_LIBVIPS = (_OLD_JPEG, _LZMA, _ZSTD)
 _SIGNED, _FLOAT = 2, 3  # sample formats
 _SEPARATE = 2  # planes
+_CHECKED = ((ORIENTATION, range(1, 9), 1), (RESOLUTION_UNIT, range(1, 4), NO_UNIT))
 _LOGLUV = (32844, 32845)  # photometric interpretations
 _DEPTHS = (1, 2, 4, 8, 16, 32)  # bits of a channel that can be read
 _MAX_CHANNELS = 64
@@ -51,6 +52,9 @@ class TiffFile(EncodedFile):
         if self._reader.ended_early:
             raise BrokenPicture("the TIFF file is truncated or damaged: it refers to a page that is not in it. Export it again.")
         _refuse_raw(content, self._reader, directories)
+        for number, valid, default in _CHECKED:  # libtiff takes an invalid value for damage
+            if any(number in tags and int(_first(tags, number, default)) not in valid for tags in directories):
+                self._content = self._reader.content = self._reader.with_short(number, valid, default)
         # libvips opens all directories for each of them
         self._has_unknown_compression = any(_first(tags, _COMPRESSION, 1) in _NOT_IN_LIBVIPS for tags in directories)
         self._pages = _pages(directories)

@@ -51,8 +51,8 @@ def test_memory_is_released_after_burst_of_500_uploads(
 
 def test_idle_trimmer_trims_once_after_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed: list[float] = []
-    monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.2)
-    monkeypatch.setattr("app.inference.idle_trim._trim", lambda: trimmed.append(time.monotonic()))
+    monkeypatch.setattr("app.inference.idle_trim.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("app.inference.idle_trim.trim_memory", lambda: trimmed.append(time.monotonic()))
 
     async def run() -> float:
         trimmer = IdleTrimmer()
@@ -70,8 +70,8 @@ def test_idle_trimmer_trims_once_after_last_picture(monkeypatch: pytest.MonkeyPa
 
 def test_memory_is_trimmed_after_picture(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed = threading.Event()
-    monkeypatch.setattr("app.inference.idle_trim.IDLE", 0.1)
-    monkeypatch.setattr("app.inference.idle_trim._trim", trimmed.set)
+    monkeypatch.setattr("app.inference.idle_trim.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("app.inference.idle_trim.trim_memory", trimmed.set)
     with TestClient(create_app(Settings(jobs=False))) as client:
         assert client.post("/v1/colorize", files={"file": cat}).status_code == 200
         assert trimmed.wait(10)

@@ -63,13 +63,13 @@ def test_openapi_describes_parameters_responses_and_problems(client: TestClient)
 
 def test_not_ready_before_warmup() -> None:
     app = create_app(Settings(jobs=False))
-    assert app.state.engine.ready is False
+    assert app.state.engine.state != "ready"
     with TestClient(app) as client:
         deadline = time.monotonic() + 60
         while client.get("/readyz").status_code == 503 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert client.get("/readyz").json() == {"status": "ready"}
-    assert app.state.engine.ready is False
+    assert app.state.engine.state != "ready"
 
 
 def test_failing_warmup_stops_server(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

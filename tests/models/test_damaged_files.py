@@ -61,7 +61,7 @@ FILES = {
 
 def decode_pages(content: bytes) -> None:
     document = imaging.Document(content, 1_000_000)
-    for page in range(1, document.page_count + 1):
+    for page in range(1, document.info.page_count + 1):
         picture = document.decode(page)
         assert picture.luma.dtype == np.uint8
         picture.metadata.filtered("keep").fitted("jpeg").exif_block()

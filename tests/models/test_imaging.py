@@ -7,6 +7,7 @@ from PIL import Image, ImageCms
 
 from models import imaging
 from models.errors import BrokenPicture, NotAPicture, OptionError, PictureTooLarge
+from models.network_input import network_input
 from models.options import Options
 
 Encode = Callable[..., bytes]
@@ -174,7 +175,7 @@ def test_too_many_pixels_are_rejected_before_decoding() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (160, 213), (3000, 4000), (7, 100)])
 def test_network_input_has_fixed_short_side(shape: tuple[int, int]) -> None:
-    L = imaging.network_input(np.zeros(shape, np.uint8), 128, 32)
+    L = network_input(np.zeros(shape, np.uint8), 128, 32)
     height, width = L.shape[-2:]
     assert min(height, width) == 128
     assert max(height, width) <= 256

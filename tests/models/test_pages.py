@@ -183,7 +183,7 @@ def linked(*directories: dict[int, tuple[int, int, int]], last_link: int = 0) ->
 def test_thumbnails_and_masks_are_not_pages(subfile: int, is_first: bool) -> None:
     page, small = gray_tags(20, 5), gray_tags() | {254: (4, 1, subfile)}
     document = imaging.Document(linked(small, page) if is_first else linked(page, small))
-    assert document.page_count == 1
+    assert document.info.page_count == 1
     assert document.decode(1).width == 20
 
 
@@ -208,7 +208,7 @@ def test_raw_file_is_refused_whatever_its_preview(tags: dict[int, tuple[int, int
 @pytest.mark.parametrize("link", [1, 2**31, 2**32 - 1])
 def test_file_that_refers_to_a_missing_page_is_refused(link: int) -> None:
     content = linked(gray_tags(), gray_tags(20, 5))
-    assert imaging.Document(content).page_count == 2
+    assert imaging.Document(content).info.page_count == 2
     for damaged in (content[: -(2 + 12 * 9 + 4)], linked(gray_tags(), last_link=link)):
         with pytest.raises(BrokenPicture, match="truncated or damaged"):
             imaging.decode(damaged)
@@ -217,7 +217,7 @@ def test_file_that_refers_to_a_missing_page_is_refused(link: int) -> None:
 @pytest.mark.parametrize("last_link", [108, 108 + 2 + 12 * 9 + 4])
 def test_loop_of_pages_is_read_once(last_link: int) -> None:
     document = imaging.Document(linked(gray_tags(), gray_tags(20, 5), last_link=last_link))
-    assert [document.decode(page).width for page in range(1, document.page_count + 1)] == [10, 20]
+    assert [document.decode(page).width for page in range(1, document.info.page_count + 1)] == [10, 20]
 
 
 def test_limits_of_pages_and_of_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,5 +228,5 @@ def test_limits_of_pages_and_of_their_size(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BrokenPicture, match="3 pages, and the limit is 2: send it in parts"):
         imaging.Document(content)
     with pytest.raises(OptionError, match="png or tiff for a side of 17000 pixels"):
-        imaging.Document(linked(gray_tags(), gray_tags(17_000, 1))).output_format("webp")
-    assert imaging.Document(tiff(np.zeros((3, 4), np.uint8))).pages(None, "png") == [1]
+        imaging.Document(linked(gray_tags(), gray_tags(17_000, 1))).info.output_format("webp")
+    assert imaging.Document(tiff(np.zeros((3, 4), np.uint8))).info.pages(None, "png") == [1]

@@ -203,3 +203,11 @@ def test_message_about_a_header_names_no_object_of_python() -> None:
         BrokenPicture, match=r"^the picture's header is damaged, or of a kind that is not supported: export it again\.$"
     ):
         decode(b"GIF89a")
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("tag", [(274, 3, 1, 0, True), (274, 3, 1, 9, True), (296, 3, 1, 0, True)])
+def test_invalid_orientation_or_unit_of_a_tiff_file_is_no_damage(tag: tuple[int, int, int, int, bool], bigtiff: bool) -> None:
+    gray = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    content = tiff(gray, bigtiff=bigtiff, extratags=[tag])
+    np.testing.assert_array_equal(decode(content).luma16, gray)
