@@ -22,9 +22,9 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 NO_UNIT, INCH, CENTIMETER = 1, 2, 3  # values of RESOLUTION_UNIT
 
 MAX_DIRECTORIES = 10_000
-MAX_ENTRIES = 4_096  # of a directory
+MAX_ENTRIES = 512  # of a directory, which takes libtiff the square of their number
 MAX_NUMBERS = 1_024  # of a value
-_MAX_ALL_ENTRIES = 400_000  # of a file, which take about a second
+_MAX_ALL_ENTRIES = 100_000  # of a file
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class TiffReader:
 
     Attributes:
         ended_early: whether `directories` ended with a link to one that cannot be read.
+        most_entries: the number of entries of the largest directory, of which `MAX_ENTRIES` are read.
 
     Args:
         content: the file, or the EXIF block with or without its `Exif` signature.
@@ -99,7 +100,7 @@ class TiffReader:
         if order is None or len(content) < 8:
             raise ValueError("it begins with neither II nor MM")
         self.order, self.content, self.max_bytes = order, content, max_bytes
-        self.ended_early = False
+        self.ended_early, self.most_entries = False, 0
         self._offsets = list[int]()  # of the directories that were read
         self._entries_left, self._bytes_left = _MAX_ALL_ENTRIES, 2 * len(content)
         version = self._unpack("H", 2)
@@ -152,7 +153,8 @@ class TiffReader:
         count_code, offset_code, entry_size, inline = ("Q", "Q", 20, 8) if self.is_big else ("H", "I", 12, 4)
         count = self._unpack(count_code, offset)
         first = offset + struct.calcsize(count_code)
-        whole = min(count, MAX_ENTRIES, (len(self.content) - first) // entry_size)
+        present = min(count, (len(self.content) - first) // entry_size)
+        self.most_entries, whole = max(self.most_entries, present), min(present, MAX_ENTRIES)
         self._entries_left -= 1 + whole
         if self._entries_left < 0:
             raise ValueError("there are too many entries")

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image, JpegImagePlugin
 
 from models import xmp
 from models.decoders.base import EncodedFile, Page
-from models.errors import BrokenPicture
+from models.errors import BrokenPicture, PictureTooComplex
 from models.luma import LUMA
 from models.metadata import COMMENT, Metadata, decoded_text, read_exif, valid_dpi
 from models.samples import Samples, is_readable, is_srgb
@@ -30,31 +31,39 @@ _NOISE = b"\x55\xaa" * 2048 + b"".join(bytes((0xFF, 0xD0 + number % 8)) + b"\x55
 _CONTINUATIONS = (_END, _NOISE + _END)
 _PADDING = b"\0\xff"
 _FILL = b"\xff"  # may precede a marker
+_EXIF = b"Exif\0\0"
+# An extended XMP packet of 16 MiB has 250 segments; Pillow joins segments of EXIF in quadratic time; a scan takes the time of a
+# picture, and encoders write 10.
+_LIMITS = {"segments": 2_000, "segments of EXIF": 16, "scans": 200}
 _MIN_PADDING = 16  # bytes; the data of the picture may end with a few such bytes
 
 
 class JpegFile(EncodedFile):
-    """A JPEG file; of a file with several pictures (MPO), the first."""
+    """A JPEG file; of a file with several pictures (MPO), the first.
+
+    Raises:
+        PictureTooComplex: it has too many segments or scans.
+    """
 
     format = "jpeg"
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self._content, self._layout = content, _layout(content)
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             self.sizes = [image.size]
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        layout = _layout(self._content)
         with Image.open(io.BytesIO(self._content), formats=("JPEG",)) as image:
             orientation, metadata = _metadata(image)
             profile = image.info.get("icc_profile") or b""
         if profile and is_srgb(profile, "rgb"):
             profile = b""
-        luma_only = luma_only and not (profile and is_readable(profile)) and layout.frame != _LOSSLESS
-        return Page(Samples(self._levels(layout, luma_only), profile=profile), orientation, metadata)
+        luma_only = luma_only and not (profile and is_readable(profile)) and self._layout.frame != _LOSSLESS
+        return Page(Samples(self._levels(luma_only), profile=profile), orientation, metadata)
 
-    def _levels(self, layout: "_Layout", luma_only: bool) -> np.ndarray[Any, Any]:
+    def _levels(self, luma_only: bool) -> np.ndarray[Any, Any]:
         """The levels, if they are complete: decoders fill what is missing with gray."""
+        layout = self._layout
         has_end = layout.end is not None and not self._content[layout.end + len(_END) :].strip(_PADDING)
         data = _without_padding(self._content) if layout.end is None else self._content[: layout.end].rstrip(_FILL)
         first = _decode(self._content if has_end else data + _CONTINUATIONS[0], luma_only)
@@ -107,23 +116,27 @@ class _Layout:
 
 
 def _layout(content: bytes) -> _Layout:
-    frame, scans, position = 0, 0, 2
+    frame, position, counts = 0, 2, Counter[str]()
     missing: dict[int, NDArray[np.int_]] = {}  # by component: the lowest bit of each coefficient that was not sent yet
     while match := _MARKER.search(content, position):
         marker = match[1][0]
-        if marker == _END_OF_IMAGE and scans:
-            return _Layout(frame, scans, not any(bits.any() for bits in missing.values()), match.start())
+        if marker == _END_OF_IMAGE and counts["scans"]:
+            return _Layout(frame, counts["scans"], not any(bits.any() for bits in missing.values()), match.start())
         size = int.from_bytes(content[match.end() : match.end() + 2])
         segment = content[match.end() + 2 : match.end() + size]
         position = match.end() + (size if marker != _END_OF_IMAGE else 0)
+        is_scan = marker == _START_OF_SCAN and len(segment) >= 4
+        counts.update({"segments": 1, "segments of EXIF": segment.startswith(_EXIF), "scans": is_scan})
+        for name, limit in _LIMITS.items():
+            if counts[name] > limit:
+                raise PictureTooComplex(f"the JPEG file has more than {limit} {name}, which is the limit: export it again.")
         if marker in _FRAMES:
             frame, missing = marker, {component: np.full(64, 16) for component in segment[6::3]}
-        elif marker == _START_OF_SCAN and len(segment) >= 4:
-            scans += 1
+        elif is_scan:
             first, last, bits = (segment[-3], segment[-2], segment[-1] & 15) if frame in _PROGRESSIVE else (0, 63, 0)
             for component in set(segment[1:-3:2]) & set(missing):
                 missing[component][first : last + 1] = bits
-    return _Layout(frame, scans, not any(bits.any() for bits in missing.values()), None)
+    return _Layout(frame, counts["scans"], not any(bits.any() for bits in missing.values()), None)
 
 
 def _metadata(image: Image.Image) -> tuple[int, Metadata]:

@@ -8,8 +8,8 @@ from PIL import Image
 from models.decoders import vips
 from models.decoders.base import EncodedFile, Page
 from models.decoders.pillow import levels_of
-from models.errors import BrokenPicture, NotAPicture
-from models.exif import NO_UNIT, ORIENTATION, RESOLUTION_UNIT, SUBDIRECTORIES, Tag, TiffReader
+from models.errors import BrokenPicture, NotAPicture, PictureTooComplex
+from models.exif import MAX_ENTRIES, NO_UNIT, ORIENTATION, RESOLUTION_UNIT, SUBDIRECTORIES, Tag, TiffReader
 from models.metadata import Metadata, read_directory
 from models.options import MAX_PAGES
 from models.samples import Samples
@@ -38,6 +38,7 @@ class TiffFile(EncodedFile):
     Raises:
         NotAPicture: a raw file of a camera, which contains no picture but a preview.
         BrokenPicture: its directories cannot be read, or it has more than `MAX_PAGES`.
+        PictureTooComplex: a directory has more than `MAX_ENTRIES`.
     """
 
     format = "tiff"
@@ -51,6 +52,11 @@ class TiffFile(EncodedFile):
         directories = list(self._reader.directories())
         if self._reader.ended_early:
             raise BrokenPicture("the TIFF file is truncated or damaged: it refers to a page that is not in it. Export it again.")
+        if self._reader.most_entries > MAX_ENTRIES:
+            most = self._reader.most_entries
+            raise PictureTooComplex(
+                f"the TIFF file has a directory of {most} entries, and the limit is {MAX_ENTRIES}: export it again."
+            )
         _refuse_raw(content, self._reader, directories)
         for number, valid, default in _CHECKED:  # libtiff takes an invalid value for damage
             if any(number in tags and int(_first(tags, number, default)) not in valid for tags in directories):
