@@ -25,6 +25,7 @@ class Key(BaseModel):
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     per_minute: int = Field(gt=0, description="requests with pictures per minute")
+    admin: bool = Field(False, description="whether it may reload the bundle")
 
 
 _FILE = TypeAdapter(list[Key])
@@ -45,7 +46,7 @@ def read_keys(path: Path) -> list[Key]:
         raise SettingsError(f"{path} is not a file of API keys ({problems}): create it with chromaroute key add NAME.") from error
 
 
-def add_key(path: Path, name: str, per_minute: int) -> str:
+def add_key(path: Path, name: str, per_minute: int, admin: bool = False) -> str:
     """Create a key, store its hash, and return the secret, which cannot be shown again.
 
     Raises:
@@ -57,7 +58,7 @@ def add_key(path: Path, name: str, per_minute: int) -> str:
         raise OptionError("NAME", name, "a name that no other key has")
     secret = "cr_" + secrets.token_urlsafe(32)
     try:
-        key = Key(name=name, sha256=_digest(secret), per_minute=per_minute)
+        key = Key(name=name, sha256=_digest(secret), per_minute=per_minute, admin=admin)
     except ValidationError as error:
         first = error.errors()[0]
         raise OptionError(str(first["loc"][0]), first["input"], "a name of letters, digits, . _ -, and a rate above 0") from error
@@ -85,18 +86,18 @@ class ApiKeyStore:
         self.keys = keys
         self._rates = MovingWindowRateLimiter(MemoryStorage())
 
-    def authenticate(self, secret: str) -> str | None:
-        """The name of the key with this secret, or None. All stored hashes are compared, in constant time."""
+    def authenticate(self, secret: str) -> Key | None:
+        """The key with this secret, or None. All stored hashes are compared, in constant time."""
         digest = _digest(secret)
-        names = [key.name for key in self.keys if hmac.compare_digest(key.sha256, digest)]
-        return names[0] if names else None
+        found = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
+        return found[0] if found else None
 
-    def seconds_to_wait(self, name: str, now: float) -> float:
+    def seconds_to_wait(self, key: Key, now: float) -> float:
         """Count a request of a key; 0 if it is within the rate, or else the seconds until the next one is."""
-        rate = RateLimitItemPerMinute(next(key.per_minute for key in self.keys if key.name == name))
-        if self._rates.hit(rate, name):
+        rate = RateLimitItemPerMinute(key.per_minute)
+        if self._rates.hit(rate, key.name):
             return 0.0
-        return max(1.0, self._rates.get_window_stats(rate, name).reset_time - now)
+        return max(1.0, self._rates.get_window_stats(rate, key.name).reset_time - now)
 
 
 def _store(path: Path, keys: Sequence[Key]) -> None:

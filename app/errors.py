@@ -1,5 +1,6 @@
 """The problems that the API answers with, in one table, as `application/problem+json` (RFC 9457)."""
 
+import errno
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -15,6 +16,8 @@ from starlette.exceptions import HTTPException
 from app.schemas import Problem
 from models.decoders import ALWAYS_READ
 from models.errors import BrokenPicture, BundleError, ChromarouteError, NotAPicture, OptionError, PictureTooComplex, PictureTooLarge
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,19 +49,28 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
     "bad-vote": ProblemType(422, "choice is 'none': give one of real, colorized."),
     "already-voted": ProblemType(409, "this question was answered before, and the first answer counts."),
+    "result-lost": ProblemType(
+        500, "the result of this picture is damaged on the disk of the server, and its upload was deleted: send it again."
+    ),
+    "server-ended": ProblemType(500, "the server ended 3 times while it processed this picture: export it again."),
     "job-unfinished": ProblemType(409, "the job is running: 12 of 200 items are finished. Follow its events, or cancel it."),
     "not-found": ProblemType(404, "there is no job '6f1c…': it has expired, was deleted, or never existed."),
     "method-not-allowed": ProblemType(405, "GET is not allowed for /v1/colorize: use POST."),
     "range-not-satisfiable": ProblemType(416, "the range begins at byte 5000, and there are 4000: ask for less."),
     "unauthorized": ProblemType(401, "this needs an API key. Send one as Authorization: Bearer KEY."),
+    "forbidden": ProblemType(403, "the key 'press' is not that of an administrator: use one of chromaroute key add NAME --admin."),
     "too-many-requests": ProblemType(429, "the key 'press' has used up its requests of this minute: wait 12 seconds."),
     "overloaded": ProblemType(503, "64 requests of this kind are in progress, which is the limit: try again after 1 second."),
     "bundle-changed": ProblemType(
         503, "the file of expert cat, cat.safetensors, has the sha256 … and its card says …: it was altered; restore the bundle."
     ),
     "slow-client": ProblemType(408, "nothing was received for 60 seconds, and the request is incomplete: send it again."),
+    "headers-too-large": ProblemType(431, "request line and headers have more than 65536 bytes, which is the limit: send fewer."),
     "insufficient-storage": ProblemType(
-        507, "the disk has no space for the job: wait until others have expired, or send it in parts."
+        507, "the disk has no space left: send fewer or smaller pictures, or try again when jobs have expired."
+    ),
+    "quota-exceeded": ProblemType(
+        507, "your jobs hold 21474836480 bytes, which is the limit: delete some, or wait until they have expired."
     ),
     "deadline-exceeded": ProblemType(504, "the picture was not colorized within 60 seconds: send it again, or a smaller one."),
     "jobs-disabled": ProblemType(501, "this server does not offer jobs: use /v1/colorize/batch."),
@@ -107,9 +119,15 @@ def problem_of(error: Exception) -> Problem:
     """The problem of an exception. Exceptions other than `ChromarouteError` are internal errors, and are logged."""
     if isinstance(error, ServiceError):
         return _problem(error.type, str(error))
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        log.error("the disk is full: %s", error)
+        return _problem("insufficient-storage", PROBLEM_TYPES["insufficient-storage"].example)
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        log.error("there are no more file descriptors: %s", error)
+        return _problem("overloaded", "the server has too many open files: try again after 1 second.")
     type_ = next((name for error_type, name in _TYPE_OF_ERROR.items() if isinstance(error, error_type)), None)
     if type_ is None:
-        log.error("internal error", exc_info=error)
+        log.error("internal error", exc_info=error, extra={"request_id": request_id.get()})
         return _problem("internal-error", PROBLEM_TYPES["internal-error"].example)
     option = {"option": error.option, "valid": error.valid} if isinstance(error, OptionError) else {}
     return _problem(type_, str(error), **option)
@@ -171,6 +189,8 @@ def _handle_invalid_request(request: Request, error: Exception) -> JSONResponse:
 def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
+    if isinstance(error.__cause__, OSError):  # while the form was parsed, which FastAPI takes for a mistake of the client
+        return _handle_own_error(request, error.__cause__)
     if detail.startswith("Too many files"):  # the form parser of Starlette reports every error with the status 400
         limit = request.app.state.engine.settings.max_items
         return error_response("too-large", f"there are more than {limit} files, which is the limit: send them in parts.")

@@ -18,7 +18,8 @@ from app.api_keys import ApiKeyStore, read_keys
 from app.dependencies import refuse_unknown_query
 from app.errors import add_error_handlers
 from app.inference.engine import Engine
-from app.jobs.queue import JobQueue, LocksUnsupported
+from app.jobs.folder_lock import LocksUnsupported
+from app.jobs.queue import JobQueue
 from app.metrics import Metrics
 from app.middleware.access_log import AccessLog
 from app.middleware.admission import Admission

@@ -24,6 +24,7 @@ class Cost(Enum):
     FREE = auto()
     PICTURE = auto()  # one picture, answered before the deadline
     BATCH = auto()  # several pictures, without a deadline; fewer requests of this kind run at a time
+    DOWNLOAD = auto()  # a streamed response, whatever the method
     VOTE = auto()  # a small body, for a survey
 
 
@@ -33,27 +34,33 @@ class RoutePolicy:
 
     Args:
         requires_key: whether an API key is needed, where the server has any.
+        requires_admin: whether that must be the key of an administrator.
         cost: the kind of work that a request causes.
         expects: what to send, for the message about an invalid request.
         path: the path of the route, for logs and metrics; set when a request is matched.
     """
 
     requires_key: bool = True
+    requires_admin: bool = False
     cost: Cost = Cost.FREE
     expects: str = "see /docs for what the request must contain."
     path: str = "other"
+
+    def takes_place(self, method: str) -> bool:
+        """Whether a request with this method is one of those whose number is limited."""
+        return self.cost is Cost.DOWNLOAD or (self.cost is not Cost.FREE and method == "POST")
 
 
 UNMATCHED = RoutePolicy(requires_key=False)  # for paths without a route, which are answered with 404
 
 
 def policy(
-    *, requires_key: bool = True, cost: Cost = Cost.FREE, expects: str = RoutePolicy.expects
+    *, requires_key: bool = True, requires_admin: bool = False, cost: Cost = Cost.FREE, expects: str = RoutePolicy.expects
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare the policy of an endpoint; endpoints without a declaration need a key and are free."""
 
     def declare(endpoint: Endpoint) -> Endpoint:
-        endpoint.policy = RoutePolicy(requires_key, cost, expects)  # type: ignore[attr-defined]
+        endpoint.policy = RoutePolicy(requires_key, requires_admin, cost, expects)  # type: ignore[attr-defined]
         return endpoint
 
     return declare

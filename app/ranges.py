@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -17,7 +18,7 @@ def partial_response(
     size: int,
     read: Callable[[int, int], Iterator[bytes]],
     media_type: str,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
     """The content of `size` bytes, or the part that is asked for, or the answer that the client has it already.
 

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="folder of jobs, their results, and the votes of a survey")
     jobs: bool = Field(True, description="1 offers jobs; with 0 only the votes of a survey are written to `DATA_DIR`")
     max_backlog: int = Field(100_000, gt=0, description="maximum number of unfinished items of all jobs; more get 503")
+    quota_bytes: int = Field(20 * 2**30, gt=0, description="bytes that all jobs of one API key may hold on the disk, with results")
     job_hours: float = Field(24, gt=0, description="hours for which the results of a finished job are kept")
     survey: Path | None = Field(None, description="folder of a blind survey, served at `/survey`")
     database: str = Field("", description="`postgresql://...` if several replicas share the jobs; otherwise SQLite in `DATA_DIR`")

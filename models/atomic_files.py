@@ -26,6 +26,11 @@ def replace_file(path: Path, content: bytes, make_folder: bool = True) -> None:
         raise
 
 
+def check_writable(folder: Path) -> None:
+    """Raise an OSError if no file can be created in a folder."""
+    tempfile.TemporaryFile(dir=folder).close()
+
+
 def replace_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
     """Write the files to a temporary folder, `check` it (which raises if it is not valid), then rename it to `folder`.
 

@@ -29,6 +29,9 @@ _MAX_DPI = 65_535  # of JPEG
 _MAX_VALUE = 2**20  # bytes of a value of EXIF
 _LISTED, _MAX_KEY = 5, 79  # texts that a note lists, and characters of their keys: a segment of a JPEG file must hold the notes
 
+_IPTC_LOCATIONS = {(2, 26), (2, 27), (2, 92)}  # code and name of the location, sublocation
+_MIN_POSITION = 6  # bytes of a text
+
 _JPEG_SEGMENT = 65_000  # bytes of EXIF or IPTC, or of a comment, with some room for signatures
 _HOLDS_IPTC = {"jpeg", "png", "tiff"}
 FORMAT_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "avif": "AVIF"}
@@ -63,9 +66,9 @@ class Metadata:
             kept = replace(self, xmp=b"", notes=(*self.notes, "the XMP packet cannot be kept: it is damaged, too long or too deep"))
         if policy == "keep-gps":
             return kept
-        tags = {number: value for number, value in self.exif.items() if number != exif.GPS_POINTER}
-        texts = {key: text for key, text in self.texts.items() if not xmp.is_position(key)}
-        return replace(kept, exif=tags, xmp=xmp.without_positions(kept.xmp), texts=texts)
+        texts = {key: text for key, text in self.texts.items() if not xmp.is_position(key, text)}
+        tags = _without_positions(self.exif)
+        return replace(kept, exif=tags, xmp=xmp.without_positions(kept.xmp), iptc=_without_location(self.iptc), texts=texts)
 
     def fitted(self, format: str) -> "Metadata":
         """The part that a file of the format can hold; the rest is named in the notes."""
@@ -124,6 +127,38 @@ def read_directory(reader: TiffReader, first: Mapping[int, Tag]) -> ExifContent:
             tags[pointer] = kept
     orientation = int(_number(first, exif.ORIENTATION, 1))
     return ExifContent(tags, _resolution_of(first), orientation if 1 <= orientation <= 8 else 1)
+
+
+def _without_positions(tags: Tags) -> Tags:
+    """The tags without the GPS directory, and without texts that contain coordinates, in any directory."""
+    kept: dict[int, Tag | Directory] = {}
+    for number, value in tags.items():
+        if not isinstance(value, Tag):
+            if number != exif.GPS_POINTER:
+                kept[number] = {key: tag for key, tag in value.items() if not _is_position(tag)}
+        elif not _is_position(value):
+            kept[number] = value
+    return kept
+
+
+def _is_position(tag: Tag) -> bool:
+    is_text = tag.type in (exif.BYTE, exif.ASCII, exif.UNDEFINED) and tag.count >= _MIN_POSITION
+    encodings = ("utf-8", "latin-1", "utf-16-le", "utf-16-be") if is_text else ()
+    return any(xmp.is_position("", tag.data.decode(encoding, errors="ignore")) for encoding in encodings)
+
+
+def _without_location(iptc: bytes) -> bytes:
+    """An IPTC record without the datasets of the place where the picture was taken; as it is where it is damaged."""
+    kept, position = b"", 0
+    while iptc[position : position + 1] == b"\x1c" and position + 5 <= len(iptc):
+        number, size = (iptc[position + 1], iptc[position + 2]), int.from_bytes(iptc[position + 3 : position + 5])
+        if size >= 0x8000:  # an extended dataset, whose size has so many bytes
+            break
+        end = position + 5 + size
+        if number not in _IPTC_LOCATIONS and not xmp.is_position("", decoded_text(iptc[position + 5 : end])):
+            kept += iptc[position:end]
+        position = end
+    return kept + iptc[position:]
 
 
 def valid_dpi(dpi: object) -> tuple[float, float] | None:

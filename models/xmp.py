@@ -16,6 +16,18 @@ _JPEG_SEGMENT = 65_000  # bytes of a packet in one segment of a JPEG file, with 
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _DECLARATIONS = re.compile(rb"<!(?!--|\[CDATA\[)")  # of entities, among others
 
+_POSITION_NAME = re.compile(
+    r"gps.*|geo(?!metr).*|lat|lon|long|lng|.*(latitude|longitude|altitude)|.*(?<!al)location.*|coordinates?"
+)
+_COORDINATES = re.compile(  # repetitions are limited, so that no text takes long
+    r"\bgeo:\s{0,3}-?\d"  # RFC 5870
+    r"|\d\s{0,3}°\s{0,3}(\d{1,2}(\.\d{1,9})?\s{0,3}['′’]\s{0,3})?(\d{1,2}(\.\d{1,9})?\s{0,3}([\"″”]|'')\s{0,3})?[NSEWO]\b"
+    r"|\b[NSEWO]\s{0,3}\d{1,3}\s{0,3}°"
+    r"|(?<![\d.])-?\d{1,2}\.\d{4,9}\s{0,3}[,;/ ]\s{0,3}-?\d{1,3}\.\d{4,9}(?![\d.])"  # degrees to ten meters
+    r"|\b(gps|latitude|longitude|lat|lon|lng)\b\W{1,3}-?\d",
+    re.IGNORECASE,
+)
+
 _NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "x": "adobe:ns:meta/",
@@ -57,7 +69,7 @@ def with_provenance(xmp: bytes, bundle: str, category: str, decision: str) -> by
     if root is None:
         root = ElementTree.Element(f"{{{_NAMESPACES['x']}}}xmpmeta")
     rdf = _rdf(root)
-    _drop(rdf, lambda name: name.startswith(_OBSOLETE))
+    _drop(rdf, lambda name, _: name.startswith(_OBSOLETE))
     values = {"Bundle": bundle, "Category": category, "Decision": decision}
     _describe(rdf, {_SOURCE_TYPE: _COMPOSITE, **{f"{_CHROMAROUTE}{name}": value for name, value in values.items()}})
     return _serialized(root)
@@ -72,9 +84,12 @@ def without_positions(xmp: bytes) -> bytes:
     return _serialized(root)
 
 
-def is_position(name: str) -> bool:
-    """Whether a property or a text contains a position: its local name begins with GPS."""
-    return re.split("[}:]", name)[-1].lower().startswith("gps")
+def is_position(name: str, value: str = "") -> bool:
+    """Whether a property or a text is a position, by its local name, or contains coordinates.
+
+    Names of cities and countries are none: they belong to the caption.
+    """
+    return bool(_POSITION_NAME.fullmatch(re.split("[}:]", name)[-1].lower()) or _COORDINATES.search(value))
 
 
 def jpeg_parts(xmp: bytes) -> tuple[bytes, list[bytes]]:
@@ -125,7 +140,7 @@ def _merged(packet: bytes, extension: bytes) -> bytes:
         return packet
     rdf = _rdf(more)
     known = {name for element in rdf for name in (*element.attrib, *(child.tag for child in element))}
-    _drop(_rdf(root), lambda name: name in known - {f"{_RDF}about"} or name == _HAS_EXTENSION)
+    _drop(_rdf(root), lambda name, _: name in known - {f"{_RDF}about"} or name == _HAS_EXTENSION)
     rdf.extend(list(_rdf(root)))
     return _serialized(more)
 
@@ -162,10 +177,10 @@ def _parsed(xmp: bytes) -> ElementTree.Element | None:
     return root if depth <= _MAX_DEPTH else None
 
 
-def _drop(root: ElementTree.Element, unwanted: Callable[[str], bool]) -> None:
-    """Remove the properties, attributes or elements, whose qualified names are unwanted."""
+def _drop(root: ElementTree.Element, unwanted: Callable[[str, str], bool]) -> None:
+    """Remove the properties, attributes or elements, whose qualified names and values are unwanted."""
     for parent in list(root.iter()):
-        for name in [name for name in parent.attrib if unwanted(name)]:
+        for name in [name for name, value in parent.attrib.items() if unwanted(name, value)]:
             del parent.attrib[name]
-        for child in [child for child in parent if unwanted(child.tag)]:
+        for child in [child for child in parent if unwanted(child.tag, child.text or "")]:
             parent.remove(child)

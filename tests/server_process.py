@@ -27,9 +27,11 @@ class Server:
 
     @property
     def memory_mib(self) -> float:
-        """The resident memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
+        """The resident memory of the server and its decoding processes."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found = [re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{name}/status").read_text()) for name in (str(pid), *children)]
+        return sum(int(match[1]) for match in found if match) / 1024
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from models.options import Options
 
 DECISIONS = "decisions.json"
 ZIP_HEADERS = {"Content-Disposition": 'attachment; filename="colorized.zip"'}
-PRIVATE = {"Cache-Control": "private, no-store"}  # pictures are not kept by proxies
 
 _RECORDS = TypeAdapter(list[ItemRecord])
 

@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import IO
 
 from starlette.datastructures import UploadFile
@@ -68,6 +69,7 @@ def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
         limited.max_read = settings.max_batch_bytes
         named = zip(archive.infolist(), entry_names(archive.infolist()), strict=True)
         entries = [(entry, name) for entry, name in named if not name.endswith(("/", "\\")) and not is_system_file(name)]
+        _refuse_overlaps(archive.infolist())
         for entry, _ in entries:
             _accept_other_slashes(limited, entry)
     except (zipfile.BadZipFile, OSError, ValueError, IndexError, RuntimeError, EOFError, struct.error) as error:
@@ -88,6 +90,15 @@ def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
         return _item(name, lambda: asyncio.to_thread(unpack))
 
     return [item_of(entry, name) for entry, name in entries]
+
+
+def _refuse_overlaps(entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise a BadZipFile if entries share their data, of which a small archive could unpack to any size."""
+    end = 0
+    for entry in sorted(entries, key=attrgetter("header_offset")):
+        if entry.header_offset < end:
+            raise zipfile.BadZipFile(f"the entry {entry.filename!r} overlaps the one before")
+        end = entry.header_offset + _LOCAL_HEADER + entry.compress_size
 
 
 def _item(name: str, read: Read) -> Item:

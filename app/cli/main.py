@@ -125,17 +125,18 @@ def serve(
 def add(
     name: Annotated[str, typer.Argument(help="Name of the key.")],
     per_minute: Annotated[int, typer.Option(help="Requests with pictures that it may send a minute.")] = 60,
+    admin: Annotated[bool, typer.Option("--admin", help="Let it reload the bundle.")] = False,
     file: KeysFile = Path("keys.json"),
 ) -> None:
     """Create a key and show it once; the file stores its hash. A running server reloads the file at SIGHUP."""
-    print(add_key(file, name, per_minute))
+    print(add_key(file, name, per_minute, admin))
 
 
 @key_app.command("list")
 def list_keys(file: KeysFile = Path("keys.json")) -> None:
     """List names and rates of the keys."""
     for key in read_keys(file):
-        print(f"{key.name}: {key.per_minute} a minute")
+        print(f"{key.name}: {key.per_minute} a minute{', administrator' if key.admin else ''}")
 
 
 @key_app.command("revoke")

@@ -63,7 +63,7 @@ class Engine:
         self._foreground_count = 0
         self._foreground_idle = asyncio.Event()
         self._foreground_idle.set()
-        self._reload_lock = asyncio.Lock()
+        self._reloading: asyncio.Task[Bundle] | None = None
         self._idle_trimmer = IdleTrimmer()
 
     async def warm_up(self) -> None:
@@ -84,19 +84,25 @@ class Engine:
     async def reload(self) -> Bundle:
         """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle.
 
+        A call during a reload has the result of that one.
+
         Raises:
             BundleError: it cannot be loaded or run; the old bundle is still served.
         """
-        async with self._reload_lock:
-            ensemble = await asyncio.to_thread(self._load)
-            try:
-                await self._run_every_expert(ensemble)
-            except Exception as error:
-                raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
-            self.ensemble = ensemble
-            self.metrics.set_bundle(ensemble.bundle.label)
-            log.info("serving the bundle %s", ensemble.bundle.label)
-            return ensemble.bundle
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload())
+        return await asyncio.shield(self._reloading)
+
+    async def _reload(self) -> Bundle:
+        ensemble = await asyncio.to_thread(self._load)
+        try:
+            await self._run_every_expert(ensemble)
+        except Exception as error:
+            raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
+        self.ensemble = ensemble
+        self.metrics.set_bundle(ensemble.bundle.label)
+        log.info("serving the bundle %s", ensemble.bundle.label)
+        return ensemble.bundle
 
     async def colorize(self, read: Read, options: Options, background: bool = False) -> tuple[bytes, str, Decision]:
         """The encoded output of the picture that `read` returns, its format, and the decision record.

@@ -6,7 +6,6 @@ their record, so that at most the items in progress are colorized twice.
 """
 
 import asyncio
-import errno
 import hashlib
 import logging
 import threading
@@ -15,21 +14,25 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 
-import psycopg
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock
 
 from app.batches.results import colorize_item
 from app.batches.uploads import Item
-from app.errors import ServiceError
+from app.errors import PROBLEM_TYPES, ServiceError, problem_of
 from app.inference.engine import Engine
+from app.jobs.database import check_connection, set_aside_if_damaged
+from app.jobs.folder import JobCard, JobFolder
+from app.jobs.folder_lock import lock_folder
 from app.jobs.heartbeats import Heartbeat
 from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
-from app.jobs.store import JobCard, JobFolder, JobStore
+from app.jobs.store import JobStore
 from app.jobs.webhooks import deliver
-from app.schemas import JobOptions
+from app.schemas import ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
+from models.atomic_files import check_writable
 from models.errors import OptionError, PictureError
 from models.options import Options
 
@@ -37,17 +40,12 @@ CHUNK = 8  # items of a task, which should take longer than the polling interval
 POLL = 0.25  # seconds between two polls of the queue
 ITEM_RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
 ATTEMPTS = 5  # after which such a failure becomes the problem of the item
+MAX_ENDED = 3  # how often the server may end while it processes an item; then that is its problem
 SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
 QUEUE, WEBHOOKS = "items", "webhooks"
 WEBHOOKS_AT_ONCE = 4
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-
 log = logging.getLogger("chromaroute")
-
-
-class LocksUnsupported(SettingsError):
-    """The file system of the data folder does not support file locks, without which jobs cannot be kept safely."""
 
 
 class _Interrupted(BaseException):
@@ -65,20 +63,23 @@ class JobQueue:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings, self.engine = settings, engine
+        self._heartbeat: Heartbeat | None = None
+        self._lock: BaseFileLock | None = None
+        if settings.database:
+            check_connection(settings.database)
         try:
             self.store = JobStore(settings.data_dir / "jobs")
+            check_writable(self.store.folder)
+            if settings.database:
+                self._heartbeat = Heartbeat(settings.data_dir, settings.replica)
+            else:
+                self._lock = lock_folder(settings.data_dir)
+                set_aside_if_damaged(self._database_file)
         except OSError as error:
             raise SettingsError(
                 f"jobs cannot be stored in {settings.data_dir} ({error}): allow this user to write there, set another folder with "
                 "CHROMAROUTE_DATA_DIR, or turn jobs off with CHROMAROUTE_JOBS=0."
             ) from error
-        self._heartbeat: Heartbeat | None = None
-        self._lock: BaseFileLock | None = None
-        if settings.database:
-            _check_connection(settings.database)
-            self._heartbeat = Heartbeat(settings.data_dir, settings.replica)
-        else:
-            self._lock = self._lock_folder()
         self._stopping = threading.Event()
         self._count_lock = threading.Lock()
         self._running = 0  # tasks that are running in threads of DBOS
@@ -113,7 +114,7 @@ class JobQueue:
         """Store a job and queue it. The same idempotency key of the same owner returns the same job.
 
         Raises:
-            ServiceError: the key was sent with other items or options, the disk is full, or the backlog is too long (`overloaded`).
+            ServiceError: as `JobStore.create`, or the backlog is too long (`overloaded`).
         """
         if self._backlog + len(items) > self.settings.max_backlog:
             limit = self.settings.max_backlog
@@ -125,7 +126,7 @@ class JobQueue:
             options=Options(**options.model_dump(exclude={"webhook"})),
             names=[item.name for item in items], paths=[item.path for item in items],
         )  # fmt: skip
-        job, is_new = await self.store.create(card, items)
+        job, is_new = await self.store.create(card, items, self.settings.quota_bytes)
         self._worker.submit(lambda: self._enqueue(job))
         if is_new:
             self._backlog += len(items)
@@ -150,6 +151,7 @@ class JobQueue:
                 status = job.status(self.settings.job_hours)
                 if status.expires is None:
                     backlog += status.total - status.done - status.failed
+                    self._enqueue_again(job)
                 elif status.expires < now:
                     job.delete()
                     self._delete_tasks(job.card.id)
@@ -161,10 +163,14 @@ class JobQueue:
         if self._heartbeat is not None:
             self._heartbeat.take_over(self._adopt)
 
+    @property
+    def _database_file(self) -> Path:
+        return self.settings.data_dir.absolute() / "jobs.sqlite"
+
     def _launch(self) -> None:
         config: DBOSConfig = {
             "name": "chromaroute",
-            "system_database_url": self.settings.database or f"sqlite:///{self.settings.data_dir.absolute() / 'jobs.sqlite'}",
+            "system_database_url": self.settings.database or f"sqlite:///{self._database_file}",
             "application_version": "1",  # of the arguments of tasks: a new release continues the tasks of the last one
             "executor_id": self.settings.replica if self.settings.database else "local",
             "serializer": DBOSPortableJSONSerializer(),
@@ -204,6 +210,13 @@ class JobQueue:
             for first in range(0, len(job.card.names), CHUNK):
                 with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{first}"):
                     DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
+
+    def _enqueue_again(self, job: JobFolder) -> None:
+        """Queue the items that are damaged on the disk, whose tasks have ended."""
+        for index, written in job.damaged():
+            with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{index}-{written}"):
+                log.warning("item %d of job %s is damaged on the disk, and is processed again", index, job.card.id)
+                DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, index)
 
     def _enqueue_webhook(self, job: JobFolder, now: datetime) -> None:
         """Queue the next attempt to deliver the webhook of a job that has ended, if it is due; queued attempts stay as they are."""
@@ -265,8 +278,19 @@ class JobQueue:
             return await asyncio.to_thread(job.read_input, index)
 
         errors = (Exception,) if is_last_attempt else (PictureError, OptionError)
-        record, content = await colorize_item(self.engine, job.card.item(index, read), job.card.options, errors)
-        await asyncio.to_thread(job.finish, index, record, content)
+        ended = await asyncio.to_thread(job.begin, index)
+        try:
+            if ended >= MAX_ENDED:
+                log.error(
+                    "item %d of job %s is given up: the server ended %d times while it processed it", index, job.card.id, ended
+                )
+                problem = problem_of(ServiceError("server-ended", PROBLEM_TYPES["server-ended"].example))
+                record, content = ItemRecord(name=job.card.names[index], problem=problem), None
+            else:
+                record, content = await colorize_item(self.engine, job.card.item(index, read), job.card.options, errors)
+            await asyncio.to_thread(job.finish, index, record, content)
+        finally:
+            await asyncio.to_thread(job.end, index)
         self.engine.metrics.job_items.labels("failed" if content is None else "done").inc()
 
     async def _beat(self, heartbeat: Heartbeat) -> None:
@@ -282,31 +306,3 @@ class JobQueue:
             if tasks := [task.workflow_id for task in pending if task.queue_name == queue]:
                 DBOS.resume_workflows(tasks, queue_name=queue)
         self._enqueue_all()  # it may have been lost before it had queued the tasks of a job
-
-    def _lock_folder(self) -> BaseFileLock:
-        """Lock the folder: with SQLite, only one process may use the queue."""
-        folder = self.settings.data_dir
-        lock = FileLock(folder / "jobs.lock", thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise SettingsError(
-                f"another server uses the jobs in {folder}: set another CHROMAROUTE_DATA_DIR for this one, turn its jobs off with "
-                "CHROMAROUTE_JOBS=0, or let both share CHROMAROUTE_DATABASE=postgresql://..."
-            ) from error
-        except (NotImplementedError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-                raise
-            raise LocksUnsupported(
-                f"the file system of {folder} does not support file locks, which jobs need: set another CHROMAROUTE_DATA_DIR."
-            ) from error
-        return lock
-
-
-def _check_connection(database: str) -> None:
-    """Raise a SettingsError unless the database answers."""
-    try:
-        psycopg.connect(database, connect_timeout=10).close()
-    except psycopg.Error as error:
-        reason = str(error).strip()
-        raise SettingsError(f"CHROMAROUTE_DATABASE cannot be reached: {reason}. Start it, or correct the URL.") from error

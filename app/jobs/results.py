@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.batches.results import ResultArchive
-from app.jobs.store import JobFolder
+from app.jobs.folder import JobFolder
 
 PIECE = 256 * 1024  # bytes that are read at a time
 

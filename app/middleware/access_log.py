@@ -8,7 +8,7 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import PROBLEM_TYPES, error_response, request_id
+from app.errors import problem_of, problem_response, request_id
 from app.metrics import Metrics
 
 log = logging.getLogger("chromaroute.access")
@@ -19,6 +19,7 @@ _DEBUG_PATHS = ("/livez", "/readyz", "/metrics")  # polled by machines, therefor
 _CLIENT_CLOSED = 499  # as in nginx: the client disconnected before a response
 
 HEADERS = {
+    "Cache-Control": "private, no-store",  # pictures and records are not kept by proxies; files of the page set their own
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -65,15 +66,14 @@ class AccessLog:
 
         try:
             await self.app(scope, receive, send_with_headers)
-        except OSError as error:
+        except Exception as error:
             if status == _CLIENT_CLOSED:
+                await problem_response(problem_of(error))(scope, receive, send_with_headers)
+            elif isinstance(error, OSError):
+                log.info("a response was interrupted: %s", error or "the client disconnected", extra={"request_id": name})
+            else:
+                log.exception("internal error", extra={"request_id": name})
                 raise
-            log.info("a response was interrupted: %s", error or "the client disconnected", extra={"request_id": name})
-        except Exception:
-            log.exception("internal error", extra={"request_id": name})
-            if status != _CLIENT_CLOSED:
-                raise
-            await error_response("internal-error", PROBLEM_TYPES["internal-error"].example)(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - start
             path = scope["policy"].path

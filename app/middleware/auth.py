@@ -25,24 +25,30 @@ class Auth:
         self.app, self.keys, self.metrics = app, keys, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self.keys is None or not scope["policy"].requires_key:
+        is_open = scope["type"] != "http" or scope["method"] == "OPTIONS" or not scope["policy"].requires_key
+        if is_open or self.keys is None:
             await self.app(scope, receive, send)
             return
         scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer"
-        name = self.keys.authenticate(secret.strip()) if is_bearer else None
-        if name is None:
+        key = self.keys.authenticate(secret.strip()) if is_bearer else None
+        if key is None:
             self.metrics.refused.labels("unauthorized").inc()
             reason = "this API key is not known: it was revoked or is misspelled." if is_bearer else "this needs an API key."
             response = error_response("unauthorized", f"{reason} Send one as Authorization: Bearer KEY.")
             await response(scope, receive, send)
             return
-        scope["key"] = name
+        scope["key"] = key.name
+        if scope["policy"].requires_admin and not key.admin:
+            self.metrics.refused.labels("forbidden").inc()
+            detail = f"the key {key.name!r} is not that of an administrator: use one of chromaroute key add NAME --admin."
+            await error_response("forbidden", detail)(scope, receive, send)
+            return
         is_limited = scope["method"] == "POST" and scope["policy"].cost in (Cost.PICTURE, Cost.BATCH)
-        wait = math.ceil(self.keys.seconds_to_wait(name, time.time())) if is_limited else 0
+        wait = math.ceil(self.keys.seconds_to_wait(key, time.time())) if is_limited else 0
         if wait:
             self.metrics.refused.labels("rate_limit").inc()
-            detail = f"the key {name!r} has used up its requests of this minute: wait {wait} seconds."
+            detail = f"the key {key.name!r} has used up its requests of this minute: wait {wait} seconds."
             await error_response("too-many-requests", detail, wait)(scope, receive, send)
             return
         await self.app(scope, receive, send)

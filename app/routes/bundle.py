@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.dependencies import EngineDep
 from app.errors import ServiceError, problem_examples
+from app.policy import policy
 from app.schemas import BundleInfo, Category
 from models.bundle import Bundle
 from models.errors import BundleError
@@ -27,9 +28,13 @@ async def bundle(engine: EngineDep) -> BundleInfo:
     return _info(engine.ensemble.bundle)
 
 
-@router.post("/bundle/reload", responses=problem_examples("bad-bundle", "unauthorized"))
+@router.post("/bundle/reload", responses=problem_examples("bad-bundle", "unauthorized", "forbidden"))
+@policy(requires_admin=True)
 async def reload(engine: EngineDep) -> BundleInfo:
-    """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle; a bad bundle changes nothing."""
+    """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle; a bad bundle changes nothing.
+
+    It needs the key of an administrator. A request during a reload is answered with the result of that one.
+    """
     try:
         return _info(await engine.reload())
     except BundleError as error:

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.batches.results import PRIVATE, ZIP_HEADERS
+from app.batches.results import ZIP_HEADERS
 from app.batches.uploads import read_items
 from app.dependencies import JobOptionsDep, JobsDep
 from app.errors import PROBLEM_TYPES, ServiceError, problem_examples
+from app.jobs.folder import JobFolder
 from app.jobs.queue import JobQueue
 from app.jobs.results import job_archive, read_file
-from app.jobs.store import JobFolder
 from app.jobs.webhooks import check_webhook
 from app.openapi import event_stream_example
 from app.policy import Cost, policy
@@ -33,6 +33,7 @@ POLL = 0.2  # seconds between two looks at the progress of a job, for its events
 Result = TypeVar("Result")
 
 _PROBLEMS = ("bad-option", "not-found", "unauthorized", "jobs-disabled")
+_PLACES = ("too-many-requests", "overloaded")
 _PARTIAL: dict[int | str, dict[str, object]] = {
     206: {"description": "the part that `Range` asks for"},
     304: {"description": "the client has it already: `If-None-Match`"},
@@ -83,7 +84,7 @@ JobDep = Annotated[JobFolder, Depends(_job)]
     status_code=202,
     responses={
         202: {"links": _LINKS},
-        **problem_examples(*PROBLEMS, "idempotency-key-reused", "insufficient-storage", "jobs-disabled"),
+        **problem_examples(*PROBLEMS, "idempotency-key-reused", "insufficient-storage", "quota-exceeded", "jobs-disabled"),
     },
     openapi_extra=FILES_BODY,
 )
@@ -118,8 +119,12 @@ async def status(jobs: QueueDep, job: JobDep) -> JobStatus:
 @router.get(
     "/{id}/events",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {"example": event_stream_example()}}}, **problem_examples(*_PROBLEMS)},
+    responses={
+        200: {"content": {"text/event-stream": {"example": event_stream_example()}}},
+        **problem_examples(*_PROBLEMS, *_PLACES),
+    },
 )
+@policy(cost=Cost.DOWNLOAD)
 async def events(
     jobs: QueueDep, job: JobDep, last_event_id: Annotated[str | None, Header(description="of the last received event")] = None
 ) -> AsyncIterator[ServerSentEvent]:
@@ -155,8 +160,9 @@ async def events(
 @router.get(
     "/{id}/result",
     response_class=StreamingResponse,
-    responses={200: ZIP_RESPONSE, **_PARTIAL, **problem_examples(*_PROBLEMS, "job-unfinished", "range-not-satisfiable")},
+    responses={200: ZIP_RESPONSE, **_PARTIAL, **problem_examples(*_PROBLEMS, "job-unfinished", "range-not-satisfiable", *_PLACES)},
 )
+@policy(cost=Cost.DOWNLOAD)
 async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
     """Return the results of a finished job, or the finished items of a cancelled one.
 
@@ -168,7 +174,7 @@ async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
         detail = f"the job is {found.state}: {progress}. Follow its events, or cancel it."
         raise ServiceError("job-unfinished", detail, retry_after=1)
     archive = await _in_folder(job_archive, job)
-    return partial_response(request, archive.etag, archive.size, archive.read, "application/zip", {**ZIP_HEADERS, **PRIVATE})
+    return partial_response(request, archive.etag, archive.size, archive.read, "application/zip", ZIP_HEADERS)
 
 
 @router.head("/{id}/result/{index}", include_in_schema=False)
@@ -178,9 +184,10 @@ async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
     responses={
         200: {"description": "the colorized picture", "content": {media: {} for media in WRITES.values()}},
         **_PARTIAL,
-        **problem_examples(*_PROBLEMS, "range-not-satisfiable"),
+        **problem_examples(*_PROBLEMS, "range-not-satisfiable", *_PLACES),
     },
 )
+@policy(cost=Cost.DOWNLOAD)
 async def item_result(
     request: Request, job: JobDep, index: Annotated[int, Path(description="of the item in its job, from 0")]
 ) -> Response:
@@ -191,7 +198,7 @@ async def item_result(
     output = job.output(index)
     found, media_type = await _in_folder(lambda: (output.stat(), _media_type(output)))
     etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-    return partial_response(request, etag, found.st_size, partial(read_file, output), media_type, PRIVATE)
+    return partial_response(request, etag, found.st_size, partial(read_file, output), media_type)
 
 
 @router.post("/{id}/cancel", responses=problem_examples(*_PROBLEMS))

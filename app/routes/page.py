@@ -4,8 +4,9 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -15,6 +16,8 @@ from app.policy import policy
 router = APIRouter(include_in_schema=False)
 
 WEB = Path(__file__).parent.parent / "web"
+
+REVALIDATED = "no-cache"  # kept by browsers, which ask whether there is a new version
 
 # Only our own files and nothing inline; images also from blob and data URLs, which the page creates
 POLICY = (
@@ -26,7 +29,7 @@ POLICY = (
 @router.api_route("/", methods=["GET", "HEAD"])
 @policy(requires_key=False)
 async def index() -> FileResponse:
-    return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": POLICY})
+    return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": POLICY, "Cache-Control": REVALIDATED})
 
 
 @router.get("/docs")
@@ -52,5 +55,12 @@ async def documentation(request: Request) -> HTMLResponse:
 
 def mount_static_files(app: FastAPI) -> None:
     """Serve the files of the page and those of the Swagger UI package."""
-    app.mount("/web", StaticFiles(directory=WEB))
-    app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    app.mount("/web", _Files(directory=WEB))
+    app.mount("/swagger", _Files(packages=[("fastapi_swagger", "resources")]))
+
+
+class _Files(StaticFiles):
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = REVALIDATED
+        return response

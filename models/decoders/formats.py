@@ -59,6 +59,18 @@ def format_of(content: bytes) -> str | None:
     return next((name for name, (signature, _) in _DECODERS.items() if signature.match(content)), None)
 
 
+def check_format(content: bytes) -> str:
+    """The name of the format of a file.
+
+    Raises:
+        NotAPicture: it is in no supported format.
+    """
+    name = format_of(content)
+    if name is None or (name == "heic" and not can_read_heif()):
+        raise NotAPicture(_advice(content, name))
+    return name
+
+
 def open_file(content: bytes) -> EncodedFile:
     """Read the header of a file.
 
@@ -67,11 +79,8 @@ def open_file(content: bytes) -> EncodedFile:
         BrokenPicture: its header is damaged, or a variant of the format that is not supported.
         PictureTooLarge: it has more pixels than Pillow opens.
     """
-    name = format_of(content)
-    if name is None or (name == "heic" and not can_read_heif()):
-        raise NotAPicture(_advice(content, name))
     try:
-        return _DECODERS[name][1](content)
+        return _DECODERS[check_format(content)][1](content)
     except (MemoryError, PictureError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -2,6 +2,7 @@ import io
 import stat
 import struct
 import zipfile
+from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -89,8 +90,9 @@ def test_symlink_in_archive_is_rejected(client: TestClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def limited_client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
-    return TestClient(create_app(Settings(jobs=False, max_items=3, max_unpacked_bytes=100_000, max_batch_bytes=1_000_000)))
+def limited_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(jobs=False, max_items=3, max_unpacked_bytes=100_000, max_batch_bytes=1_000_000))) as client:
+        yield client
 
 
 def test_batch_over_limits_is_rejected_before_unpacking(limited_client: TestClient, pictures: dict[str, bytes]) -> None:

@@ -53,7 +53,10 @@ def slow_picture(monkeypatch: pytest.MonkeyPatch) -> bytes:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_picture_is_the_same_as_decoded_in_this_process(cat: bytes, dtype: str) -> None:
     levels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (70, 90, 4)).astype(dtype)
-    contents = [cat, tiff(levels, photometric="rgb", extrasamples=["unassalpha"], description="Bärbel".encode(), resolution=(300, 300))]
+    contents = [
+        cat,
+        tiff(levels, photometric="rgb", extrasamples=["unassalpha"], description="Bärbel".encode(), resolution=(300, 300)),
+    ]
 
     async def run() -> list[Picture]:
         async with pool() as processes:

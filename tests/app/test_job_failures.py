@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 
 from app.inference.engine import Engine
 from app.jobs import queue
+from app.jobs.folder import JobFolder
 from app.jobs.queue import JobQueue
-from app.jobs.store import JobFolder, JobStore
+from app.jobs.store import JobStore
 from app.main import create_app
 from app.settings import Settings, SettingsError
 from models.errors import CheckpointError
@@ -128,7 +129,7 @@ def test_server_starts_without_jobs_where_there_are_no_file_locks(
     def acquire(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("app.jobs.queue.FileLock.acquire", acquire)
+    monkeypatch.setattr("app.jobs.folder_lock.FileLock.acquire", acquire)
     with TestClient(create_app(Settings(data_dir=tmp_path))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         response = post_job(client, pictures)

@@ -1,6 +1,6 @@
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def protected_client(keys: tuple[Path, dict[str, str]]) -> TestClient:
-    return TestClient(create_app(Settings(keys=keys[0], jobs=False)))
+def protected_client(keys: tuple[Path, dict[str, str]]) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(keys=keys[0], jobs=False))) as client:
+        yield client
 
 
 def bearer(secret: str) -> dict[str, str]:

@@ -17,8 +17,8 @@ from typing import Any
 import httpx2
 from fastapi.testclient import TestClient
 
+from app.jobs.folder import JobFolder
 from app.jobs.queue import JobQueue
-from app.jobs.store import JobFolder
 from app.main import create_app
 from app.settings import Settings
 from tests.app.archives import tiny_picture
