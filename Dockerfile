@@ -2,36 +2,34 @@
 # docker build --target gpu .     the same with CUDA wheels
 ARG PYTHON=python:3.12-slim
 
-# The dependencies alone, so that they are installed again only when they change, and not for every new version of the code
-FROM ${PYTHON} AS requirements
-WORKDIR /src
-COPY pyproject.toml ./
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt
-
+# The dependencies alone, so that they are installed again only when they change, and not for every new version of the code. Each
+# file is compared with its hash in requirements/. pyvips has no wheel; the pinned setuptools builds it.
 FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/chromaroute
+ENV PATH=/opt/chromaroute/bin:$PATH
 WORKDIR /src
-COPY constraints.txt ./
-COPY --from=requirements /src/requirements.txt ./
+COPY requirements requirements
+RUN pip install --no-deps --require-hashes --only-binary :all: --requirement requirements/base.txt \
+    && pip install --no-deps --require-hashes --no-build-isolation --requirement requirements/source.txt
 
 FROM build AS build-cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN /opt/chromaroute/bin/pip install --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt --requirement requirements.txt \
-    && /opt/chromaroute/bin/pip uninstall --yes pip
+RUN pip install --no-deps --require-hashes --only-binary :all: --extra-index-url "${TORCH_INDEX}" \
+        --requirement requirements/torch-cpu.txt \
+    && pip check && pip uninstall --yes pip
 
 FROM build AS build-gpu
-RUN /opt/chromaroute/bin/pip install --constraint constraints.txt --requirement requirements.txt \
-    && /opt/chromaroute/bin/pip uninstall --yes pip
+RUN pip install --no-deps --require-hashes --only-binary :all: --requirement requirements/torch-cuda.txt \
+    && pip check && pip uninstall --yes pip
 
 # The code, in a layer of its own: a new version does not transfer the dependencies again
 FROM build AS code
-ENV PIP_CONSTRAINT=/src/constraints.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY chromaroute chromaroute
 COPY models models
 COPY app app
-RUN /opt/chromaroute/bin/pip install --no-deps --compile --target /opt/code . && rm /opt/code/bin/chromaroute-train
+RUN pip install --no-deps --no-build-isolation --compile --target /opt/code . && rm /opt/code/bin/chromaroute-train
 
 FROM ${PYTHON} AS runtime
 # libgomp runs torch's threads; Debian keeps one version of it at a time, so that a pinned one would break the build

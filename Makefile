@@ -5,20 +5,27 @@
 # make docs    write the generated parts of the documentation
 # make bench   load a running server (PORT=8000) from several processes
 # make stress the tests that provoke failures, for longer: generated requests, crashes, bursts
+# make lock    pin the newest dependencies that pyproject.toml allows, with their hashes: see SECURITY.md
+# make sbom    list what is installed in .venv: CycloneDX, in dist/sbom.json
+# make wheel   build the wheel, the same bytes each time, in dist
+# make checksums   write SHA256SUMS after a new bundle
+# make secrets     accept the findings of the search for secrets, after you have looked at each: tests/test_supply.py wants a reason
+# make container-check   build the image by buildah, without a container engine, and use the service as its user: as root
 # make bundle  build the bundle `everyday` again from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
 #
-# TORCH=cpu installs PyTorch's own CPU wheels; on Linux, the default ones bring gigabytes of CUDA.
+# TORCH=cuda installs, into a new .venv, the build of PyTorch that brings gigabytes of CUDA on Linux; the default is the CPU build.
 
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-ifeq ($(TORCH),cpu)
-PIP += --extra-index-url https://download.pytorch.org/whl/cpu
-endif
+TORCH ?= cpu
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# every file is compared with the hash in requirements/; --no-deps, because what is not listed there must not be installed
+HASHED := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 
-.PHONY: serve check test coverage docs bench stress bundle
+.PHONY: serve check test coverage docs bench stress bundle lock sbom wheel checksums secrets container-check
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
@@ -56,13 +63,62 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 
-$(VENV)/serve.done: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable .
+# pyvips has no wheel: the pinned setuptools builds it
+define install
+	$(HASHED) $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX)) --requirement requirements/torch-$(TORCH).txt
+	$(HASHED) --requirement requirements/$(1).txt
+	$(HASHED) --no-binary pyvips --no-build-isolation --requirement requirements/source.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) check
+endef
+
+$(VENV)/serve.done: $(BIN)/python pyproject.toml $(wildcard requirements/*.txt)
+	$(call install,base)
 	touch $@
 
-$(VENV)/dev.done: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[dev]"
+$(VENV)/dev.done: $(BIN)/python pyproject.toml $(wildcard requirements/*.txt)
+	$(call install,dev)
 	touch $@
+
+# --- the supply chain ---------------------------------------------------------------------------------------------------------
+
+# the builds of torch have files of their own, and that of the CPU builds is kept by hand: see there
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
+LISTED_ELSEWHERE := --no-emit-package torch --no-emit-package torchvision --no-emit-package pyvips
+
+lock: UPGRADE ?= --upgrade
+lock: $(VENV)/dev.done
+	$(COMPILE) pyproject.toml --extra dev $(LISTED_ELSEWHERE) --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --constraint requirements/dev.txt $(LISTED_ELSEWHERE) --output-file requirements/base.txt
+	echo pyvips | $(COMPILE) --no-deps --python-version 3.11 - --output-file requirements/source.txt
+	sed -En 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' requirements/torch-cpu.txt | \
+		$(COMPILE) --no-config --python-version 3.11 --constraint requirements/dev.txt - --output-file requirements/torch-cuda.txt
+
+sbom: $(VENV)/dev.done
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json $(BIN)/python
+
+# from the last commit alone, with its time and without the modes of this checkout, so that everyone builds the same file from it
+wheel: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+wheel: $(VENV)/dev.done
+	rm -rf build && mkdir -p build/source
+	umask 022 && git archive HEAD | tar --extract --no-same-permissions --directory build/source && \
+		$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist build/source
+	cd dist && sha256sum *.whl
+
+checksums:
+	sha256sum models/bundles/everyday/manifest.json models/bundles/everyday/*.safetensors > SHA256SUMS
+
+# digests are no secrets, and these files are full of them; the last are pictures and weights
+NO_SECRETS := \.secrets\.baseline$$|SHA256SUMS$$|requirements/|docs/(report|measured)/|app/openapi_examples\.json$$
+NO_SECRETS := ^($(NO_SECRETS)|models/bundles/.*/manifest\.json$$|.*\.(safetensors|jpg|png)$$)
+
+secrets: $(VENV)/dev.done
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets scan --exclude-files '$(NO_SECRETS)' > .secrets.new
+	mv .secrets.new .secrets.baseline
+
+container-check:
+	deploy/container-check.sh
 
 # --- the bundle ---------------------------------------------------------------------------------------------------------------
 

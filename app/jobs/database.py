@@ -5,8 +5,10 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
+from dbos._serialization import DefaultSerializer
 
 from app.settings import SettingsError
 
@@ -44,3 +46,15 @@ def check_connection(database: str) -> None:
     except psycopg.Error as error:
         reason = str(error).strip()
         raise SettingsError(f"CHROMAROUTE_DATABASE cannot be reached: {reason}. Start it, or correct the URL.") from error
+
+
+def refuse_pickles() -> None:
+    """Let the queue read nothing but JSON.
+
+    DBOS decodes what a row of the database calls a pickle, which would run the code of whoever can write there.
+    """
+
+    def refuse(cls: DefaultSerializer, serialized_data: str) -> NoReturn:
+        raise ValueError("the jobs database contains a pickle, which is never read: only JSON is")
+
+    DefaultSerializer.deserialize = refuse  # type: ignore[method-assign]

@@ -89,13 +89,16 @@ class JobFolder:
     def begin(self, index: int) -> int:
         """Record that an item is processed now, and return how often a server has ended while it was."""
         self._discard(index)
-        path = self._mark(index)
-        try:
-            ended = int(path.read_bytes())
-        except (OSError, ValueError):
-            ended = 0
-        path.write_bytes(str(ended + 1).encode())
+        ended = self.ended(index)
+        self._mark(index).write_bytes(str(ended + 1).encode())
         return ended
+
+    def ended(self, index: int) -> int:
+        """How often a server has ended while it processed an item that is not finished."""
+        try:
+            return int(self._mark(index).read_bytes())
+        except (OSError, ValueError):
+            return 0
 
     def end(self, index: int) -> None:
         """Record that an item is not processed any more, whatever became of it."""

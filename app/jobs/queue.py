@@ -23,11 +23,12 @@ from app.batches.results import colorize_item
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
 from app.inference.engine import Engine
-from app.jobs.database import check_connection, set_aside_if_damaged
+from app.jobs.database import check_connection, refuse_pickles, set_aside_if_damaged
 from app.jobs.folder import JobCard, JobFolder
 from app.jobs.folder_lock import lock_folder
 from app.jobs.heartbeats import Heartbeat
 from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
+from app.jobs.places import Places
 from app.jobs.store import JobStore
 from app.jobs.webhooks import deliver
 from app.schemas import ItemRecord, JobOptions
@@ -81,6 +82,7 @@ class JobQueue:
                 "CHROMAROUTE_DATA_DIR, or turn jobs off with CHROMAROUTE_JOBS=0."
             ) from error
         self._stopping = threading.Event()
+        self._places = Places(engine.slots + 1)
         self._count_lock = threading.Lock()
         self._running = 0  # tasks that are running in threads of DBOS
         self._backlog = 0  # unfinished items, at the last run of the periodic task
@@ -176,6 +178,7 @@ class JobQueue:
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",
         }
+        refuse_pickles()
         DBOS(config=config)
 
         @DBOS.workflow(name="colorize", max_recovery_attempts=None)
@@ -195,7 +198,7 @@ class JobQueue:
         self._task, self._webhook_task = colorize, webhook
         DBOS.launch()
         DBOS.register_queue(WEBHOOKS, worker_concurrency=WEBHOOKS_AT_ONCE, polling_interval_sec=1.0)
-        DBOS.register_queue(QUEUE, worker_concurrency=self.engine.slots + 1, polling_interval_sec=POLL)
+        DBOS.register_queue(QUEUE, worker_concurrency=self._places.count, polling_interval_sec=POLL)
 
     def _enqueue_all(self) -> None:
         """Queue the tasks of all jobs: a crash may have happened between storing a job and queueing its tasks."""
@@ -272,25 +275,28 @@ class JobQueue:
                     self._stopping.wait(ITEM_RETRY_DELAY)
 
     async def _colorize(self, job: JobFolder, index: int, is_last_attempt: bool) -> None:
-        """Colorize an item. Errors of the picture are its problem; other errors become one at the last attempt."""
+        """Colorize an item. Errors of the picture are its problem; other errors become one at the last attempt.
+
+        An item that was in progress when the server ended is processed alone, so that it is known which picture ends the server.
+        """
 
         async def read() -> bytes:
             return await asyncio.to_thread(job.read_input, index)
 
         errors = (Exception,) if is_last_attempt else (PictureError, OptionError)
-        ended = await asyncio.to_thread(job.begin, index)
-        try:
-            if ended >= MAX_ENDED:
-                log.error(
-                    "item %d of job %s is given up: the server ended %d times while it processed it", index, job.card.id, ended
-                )
-                problem = problem_of(ServiceError("server-ended", PROBLEM_TYPES["server-ended"].example))
-                record, content = ItemRecord(name=job.card.names[index], problem=problem), None
-            else:
-                record, content = await colorize_item(self.engine, job.card.item(index, read), job.card.options, errors)
-            await asyncio.to_thread(job.finish, index, record, content)
-        finally:
-            await asyncio.to_thread(job.end, index)
+        item = job.card.item(index, read)
+        async with self._places.one() if not job.ended(index) else self._places.all():
+            ended = await asyncio.to_thread(job.begin, index)
+            try:
+                if ended < MAX_ENDED:
+                    record, content = await colorize_item(self.engine, item, job.card.options, errors)
+                else:
+                    log.error("item %d of job %s is given up: the server ended %d times meanwhile", index, job.card.id, ended)
+                    problem = problem_of(ServiceError("server-ended", PROBLEM_TYPES["server-ended"].example))
+                    record, content = ItemRecord(name=item.name, problem=problem), None
+                await asyncio.to_thread(job.finish, index, record, content)
+            finally:
+                await asyncio.to_thread(job.end, index)
         self.engine.metrics.job_items.labels("failed" if content is None else "done").inc()
 
     async def _beat(self, heartbeat: Heartbeat) -> None:

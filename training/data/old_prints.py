@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.lab import LUMA, lab_to_srgb, lightness_to_luma, luma_to_lightness
+from models.lab import lab_to_srgb, lightness_to_luma, luma_to_lightness
+from models.luma import LUMA
 
 Effect = Callable[[Tensor, np.random.Generator], Tensor]
 

@@ -120,7 +120,7 @@ def render_charts(report: Report) -> dict[str, bytes]:
 def render_html(title: str, markdown: str, plots: Mapping[str, bytes]) -> str:
     """The Markdown as one HTML file that contains style and pictures, without scripts."""
     style = (resources.files("training") / "report" / "templates" / "report.css").read_text()
-    body: str = MarkdownIt("commonmark").enable("table").render(markdown)
+    body: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     for path, content in plots.items():
         media = "image/png" if path.endswith(".png") else "image/jpeg"
