@@ -59,6 +59,10 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "range-not-satisfiable": ProblemType(416, "the range begins at byte 5000, and there are 4000: ask for less."),
     "unauthorized": ProblemType(401, "this needs an API key. Send one as Authorization: Bearer KEY."),
     "forbidden": ProblemType(403, "the key 'press' is not that of an administrator: use one of chromaroute key add NAME --admin."),
+    "cross-site": ProblemType(
+        403, "a page of 'https://other.example' may not send this: list its origin in CHROMAROUTE_CORS_ORIGINS."
+    ),
+    "wrong-host": ProblemType(421, "this server is not 'other.example': use one of the names in CHROMAROUTE_HOSTS."),
     "too-many-requests": ProblemType(429, "the key 'press' has used up its requests of this minute: wait 12 seconds."),
     "overloaded": ProblemType(503, "64 requests of this kind are in progress, which is the limit: try again after 1 second."),
     "bundle-changed": ProblemType(

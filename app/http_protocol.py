@@ -5,14 +5,16 @@ uvicorn has neither with httptools: a header of any size is kept in memory, and 
 
 import asyncio
 from http import HTTPStatus
+from typing import Literal
 
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import error_response
 
-MAX_HEADER_BYTES = 64 * 1024  # of request line and headers
+MAX_HEADER_BYTES = 64 * 1024  # of request line and headers, and of what follows a body
 HEADER_SECONDS = 20.0  # for request line and headers, and for a body that nobody reads any more
+PIECE = 4 * 1024  # bytes after which headers are counted
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -23,54 +25,69 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     _timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0  # of the request that has begun, in earlier calls
-    _has_begun = False  # whether a request began in the current call
-    _in_headers, _in_body = True, False
+    _header_bytes = 0  # since a request began, or a piece of its body came
+    _has_progress = False  # whether either happened in the current call
+    _reads: Literal["nothing", "headers", "body"] = "nothing"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_timer()
+        self._abort_if_closed(was_closed=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
-            if self._in_headers and self._header_bytes >= MAX_HEADER_BYTES:
+            if self._header_bytes >= MAX_HEADER_BYTES:
                 detail = f"request line and headers have more than {MAX_HEADER_BYTES} bytes, which is the limit: send fewer."
                 self._refuse(error_response("headers-too-large", detail))
                 return
-            piece = data[: MAX_HEADER_BYTES - self._header_bytes] if self._in_headers else data
-            self._has_begun = False
+            piece = data if self._reads == "body" else data[:PIECE]
+            self._has_progress = False
             super().data_received(piece)
-            self._header_bytes = self._header_bytes + len(piece) if self._in_headers and not self._has_begun else 0
+            self._header_bytes = 0 if self._has_progress else self._header_bytes + len(piece)
             data = data[len(piece) :]
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_timer()  # these data have stopped the timer of uvicorn, whether a request has begun or not
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._has_begun = self._in_headers = True
+        self._has_progress, self._reads = True, "headers"
         if self._timer is None:
             self._start_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_headers:  # and not a trailer, which nobody reads
+        if self._reads == "headers":  # and not a trailer, which nobody reads
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        self._in_headers, self._in_body = False, True
+        self._reads = "body"
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # to a protocol that we do not speak; the parser reads no further
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._has_progress = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._stop_timer()
-        self._in_headers, self._in_body = True, False
+        self._reads = "nothing"
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._in_body and self._timer is None:
-            self._start_timer()
+    def _unsupported_upgrade_warning(self) -> None:
+        """Clients may ask for any protocol, which is no reason for a warning."""
+
+    def _abort_if_closed(self, was_closed: bool) -> None:
+        """Drop a response that a client does not read, some time after the connection was closed."""
+        if was_closed:
+            self.transport.abort()
+        else:
+            self._watch = self.loop.call_later(HEADER_SECONDS, self._abort_if_closed, self.transport.is_closing())
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(HEADER_SECONDS, self._end)
@@ -81,7 +98,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _end(self) -> None:
-        if self._in_headers and self.scope is not None:
+        self._timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._start_timer()  # the next request waits for this response
+        elif self._reads == "headers":
             detail = f"the headers were not complete after {HEADER_SECONDS:g} seconds: send them at once."
             self._refuse(error_response("slow-client", detail))
         else:

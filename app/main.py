@@ -25,6 +25,7 @@ from app.middleware.access_log import AccessLog
 from app.middleware.admission import Admission
 from app.middleware.auth import Auth
 from app.middleware.body_limit import BodyLimit
+from app.middleware.cross_site import CrossSite
 from app.middleware.deadline import Deadline
 from app.middleware.route_policy import RoutePolicyLookup
 from app.middleware.slow_clients import SlowClients
@@ -104,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             ],
             expose_headers=["*"],
         )
+    app.add_middleware(CrossSite, origins=settings.cors_origins, hosts=settings.hosts)
     app.add_middleware(AccessLog, metrics=metrics, cross_origin=bool(settings.cors_origins))
     app.add_middleware(RoutePolicyLookup, routes=[route for router in (*keyed, *open_) for route in router.routes])
     add_error_handlers(app)

@@ -81,9 +81,12 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins of browsers that may call, separated by commas"
     )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names under which the server is reached, with or without port, separated by commas; any by default"
+    )
     log_format: Literal["text", "json"] = Field("text", description="`text`, or `json` with one object per line")
 
-    @field_validator("cors_origins", "webhook_origins", mode="before")
+    @field_validator("cors_origins", "hosts", "webhook_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

@@ -30,6 +30,7 @@ _MAX_VALUE = 2**20  # bytes of a value of EXIF
 _LISTED, _MAX_KEY = 5, 79  # texts that a note lists, and characters of their keys: a segment of a JPEG file must hold the notes
 
 _IPTC_LOCATIONS = {(2, 26), (2, 27), (2, 92)}  # code and name of the location, sublocation
+_EXTENDED = 0x8000  # added to the number of bytes of the size of a dataset
 _MIN_POSITION = 6  # bytes of a text
 
 _JPEG_SEGMENT = 65_000  # bytes of EXIF or IPTC, or of a comment, with some room for signatures
@@ -148,17 +149,29 @@ def _is_position(tag: Tag) -> bool:
 
 
 def _without_location(iptc: bytes) -> bytes:
-    """An IPTC record without the datasets of the place where the picture was taken; as it is where it is damaged."""
-    kept, position = b"", 0
+    """An IPTC record without the datasets of the place where the picture was taken, and those that contain coordinates.
+
+    What follows damage is left out if it may be one of them.
+    """
+    kept, position = bytearray(), 0
     while iptc[position : position + 1] == b"\x1c" and position + 5 <= len(iptc):
-        number, size = (iptc[position + 1], iptc[position + 2]), int.from_bytes(iptc[position + 3 : position + 5])
-        if size >= 0x8000:  # an extended dataset, whose size has so many bytes
+        number, start = (iptc[position + 1], iptc[position + 2]), position + 5
+        size = int.from_bytes(iptc[position + 3 : start])
+        if size >= _EXTENDED:  # the size has so many bytes, which follow
+            start += size - _EXTENDED
+            size = int.from_bytes(iptc[position + 5 : start][:8])
+        if start + size > len(iptc):
             break
-        end = position + 5 + size
-        if number not in _IPTC_LOCATIONS and not xmp.is_position("", decoded_text(iptc[position + 5 : end])):
-            kept += iptc[position:end]
-        position = end
-    return kept + iptc[position:]
+        if not _is_location(number, iptc[start : start + size]):
+            kept += iptc[position : start + size]
+        position = start + size
+    rest = iptc[position:]
+    has_location = any(bytes((0x1C, *number)) in rest for number in _IPTC_LOCATIONS)
+    return bytes(kept if has_location or _is_location((0, 0), rest) else kept + rest)
+
+
+def _is_location(number: tuple[int, int], content: bytes) -> bool:
+    return number in _IPTC_LOCATIONS or (len(content) >= _MIN_POSITION and xmp.is_position("", decoded_text(content)))
 
 
 def valid_dpi(dpi: object) -> tuple[float, float] | None:

@@ -17,14 +17,16 @@ _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _DECLARATIONS = re.compile(rb"<!(?!--|\[CDATA\[)")  # of entities, among others
 
 _POSITION_NAME = re.compile(
-    r"gps.*|geo(?!metr).*|lat|lon|long|lng|.*(latitude|longitude|altitude)|.*(?<!al)location.*|coordinates?"
+    r"gps.*|geo(?!metr).*|lat|lon|long|lng|.*(latitude|longitude|altitude).*|.*(?<!al)location.*|coordinates?"
 )
+_DEGREES = r"[+-]?(0?\d{1,2}|1\d\d)[.,]\d{4,20}"  # to ten meters
 _COORDINATES = re.compile(  # repetitions are limited, so that no text takes long
     r"\bgeo:\s{0,3}-?\d"  # RFC 5870
-    r"|\d\s{0,3}°\s{0,3}(\d{1,2}(\.\d{1,9})?\s{0,3}['′’]\s{0,3})?(\d{1,2}(\.\d{1,9})?\s{0,3}([\"″”]|'')\s{0,3})?[NSEWO]\b"
-    r"|\b[NSEWO]\s{0,3}\d{1,3}\s{0,3}°"
-    r"|(?<![\d.])-?\d{1,2}\.\d{4,9}\s{0,3}[,;/ ]\s{0,3}-?\d{1,3}\.\d{4,9}(?![\d.])"  # degrees to ten meters
-    r"|\b(gps|latitude|longitude|lat|lon|lng)\b\W{1,3}-?\d",
+    r"|\d\s{0,3}°\s{0,3}\d{1,2}([.,]\d{1,9})?\s{0,3}['′’]"  # degrees and minutes
+    r"|\d\s{0,3}°\s{0,3}(?-i:[NSEWO])\b|(?-i:\b[NSEWO])\s{0,3}\d{1,3}([.,]\d{1,20})?\s{0,3}°"  # "20° o 30°" is a temperature
+    rf"|(?<![\d.]){_DEGREES}\s{{0,3}}°?\s{{0,3}}[NSEWO]?\s{{0,3}}([,;/|]\s{{0,3}}|\s|(?=[+-]))[NSEWO]?\s{{0,3}}{_DEGREES}(?!\d|\.\d)"
+    r"|\b(gps|(gps)?(latitude|longitude))\b\W{1,5}([NSEWO]\W{1,3})?\d"
+    r"""|\b(lat|lon|lng)\b(["']?\s{0,3}[:=>]\W{0,3}\d|\W{1,3}\d{1,3}[.,]\d{2})""",  # "z lat 20." are the twenties in Polish
     re.IGNORECASE,
 )
 

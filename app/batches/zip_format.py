@@ -46,7 +46,7 @@ class ZipEntry:
     def _common(self, version: int) -> bytes:
         date = self.date
         time = date.hour << 11 | date.minute << 5 | date.second // 2
-        day = max(0, date.year - 1980) << 9 | date.month << 5 | date.day
+        day = min(max(0, date.year - 1980), 127) << 9 | date.month << 5 | date.day
         return struct.pack(
             "<HHHHHIIIHH", version, _UTF8, 0, time, day, self.crc32, self.size, self.size, len(self.name.encode()), 0
         )  # fmt: skip

@@ -14,6 +14,7 @@ not count: an item without a readable record, or with an output of another size 
 
 import os
 import shutil
+import stat
 import tempfile
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -69,7 +70,8 @@ class JobFolder:
         self.folder = folder
         if not all((folder / name).is_dir() for name in ("in", "out")):
             raise FileNotFoundError(f"{folder} is not complete")
-        self.card = JobCard.model_validate_json((folder / "job.json").read_bytes())
+        card = JobCard.model_validate_json((folder / "job.json").read_bytes())
+        self.card = card.model_copy(update={"id": folder.name})  # the name by which it is found, if its file is damaged
 
     def read_input(self, index: int) -> bytes:
         """An uploaded item."""
@@ -83,14 +85,18 @@ class JobFolder:
         """The record of an item; None if it is not finished."""
         for path in self._records(index):
             if is_finished(path):
-                return StoredRecord.model_validate_json(path.read_bytes())
+                try:
+                    return StoredRecord.model_validate_json(path.read_bytes())
+                except ValidationError:  # it was damaged later, without a change of its date
+                    _is_finished.cache_clear()
         return None
 
     def begin(self, index: int) -> int:
         """Record that an item is processed now, and return how often a server has ended while it was."""
-        self._discard(index)
-        ended = self.ended(index)
-        self._mark(index).write_bytes(str(ended + 1).encode())
+        ended, mark = self.ended(index), self._mark(index)
+        if mark.is_dir():
+            _remove(mark)
+        mark.write_bytes(str(ended + 1).encode())
         return ended
 
     def ended(self, index: int) -> int:
@@ -102,26 +108,20 @@ class JobFolder:
 
     def end(self, index: int) -> None:
         """Record that an item is not processed any more, whatever became of it."""
-        self._mark(index).unlink(missing_ok=True)
+        _remove(self._mark(index))
 
-    def damaged(self) -> list[tuple[int, int]]:
-        """The items whose record or output is damaged, and when the record was written, in nanoseconds.
+    def unfinished(self) -> list[int]:
+        """The items that have neither a result nor a problem."""
+        return [index for index in range(len(self.card.names)) if self.record(index) is None]
 
-        Those whose upload is not there any more get a problem instead.
-        """
-        listed = {int(path.stem): path for path in (self.folder / "out").iterdir() if path.suffix in _RECORDS}
+    def give_up_lost(self) -> None:
+        """Give a problem to the unfinished items whose upload is not there any more: their records or outputs were damaged."""
         uploaded = {path.name for path in (self.folder / "in").iterdir() if path.is_file()}
-        found = []
         for index in range(len(self.card.names)):
-            is_lost = f"{index:06}" not in uploaded
-            if (is_lost or index in listed) and self.record(index) is None:  # it is read last: it may be finished just now
-                if is_lost:
-                    self._discard(index)
-                    problem = problem_of(ServiceError("result-lost", PROBLEM_TYPES["result-lost"].example))
-                    self.finish(index, ItemRecord(name=self.card.names[index], problem=problem), None)
-                else:
-                    found.append((index, listed[index].stat().st_mtime_ns))
-        return found
+            # the record is read last: the item may be finished just now
+            if f"{index:06}" not in uploaded and self.record(index) is None:
+                problem = problem_of(ServiceError("result-lost", PROBLEM_TYPES["result-lost"].example))
+                self.finish(index, ItemRecord(name=self.card.names[index], problem=problem), None)
 
     def finish(self, index: int, record: ItemRecord, content: bytes | None) -> None:
         """Store the output of an item, then its record, which marks it as finished; then delete the input.
@@ -131,13 +131,15 @@ class JobFolder:
         """
         if self.record(index) is not None:
             return
+        for path in (*self._records(index), self.output(index)):
+            _remove(path)  # what is damaged
         out, (done, failed) = self.folder / "out", self._records(index)
         stored = StoredRecord(**dict(record))
         if content is not None:
             stored = stored.model_copy(update={"size": len(content), "crc32": zlib.crc32(content)})
             replace_file(out / f"{index:06}", content, make_folder=False)
         replace_file(failed if content is None else done, stored.model_dump_json(exclude_none=True).encode(), make_folder=False)
-        (self.folder / "in" / f"{index:06}").unlink(missing_ok=True)
+        _remove(self.folder / "in" / f"{index:06}")
 
     def cancel(self) -> None:
         """Colorize no more items; finished ones are kept."""
@@ -161,7 +163,10 @@ class JobFolder:
 
     @delivery.setter
     def delivery(self, delivery: Delivery) -> None:
-        replace_file(self.folder / "webhook.json", _DELIVERY.dump_json(delivery), make_folder=False)
+        path = self.folder / "webhook.json"
+        if path.is_dir():
+            _remove(path)
+        replace_file(path, _DELIVERY.dump_json(delivery), make_folder=False)
 
     @property
     def size(self) -> int:
@@ -180,9 +185,11 @@ class JobFolder:
 
     def status(self, hours: float) -> JobStatus:
         """The progress of the job; its results are kept for `hours` hours after the last one."""
-        records = [path for path in (self.folder / "out").iterdir() if path.suffix in _RECORDS]
+        total = len(self.card.names)
+        names = {f"{index:06}{suffix}" for index in range(total) for suffix in _RECORDS}
+        records = [path for path in (self.folder / "out").iterdir() if path.name in names]
         finished = {(path.stem, path.suffix) for path in records if is_finished(path)}
-        done, total = sum(suffix == ".done" for _, suffix in finished), len(self.card.names)
+        done = sum(suffix == ".done" for _, suffix in finished)
         failed = len({stem for stem, _ in finished}) - done
         complete = done + failed >= total
         state = "finished" if complete else "cancelled" if self.cancelled else "running" if done + failed else "queued"
@@ -196,14 +203,6 @@ class JobFolder:
             webhook=self.delivery.outcome if self.card.webhook else None,
         )  # fmt: skip
 
-    def _discard(self, index: int) -> None:
-        """Delete what is left of an item that is not finished."""
-        for path in (*self._records(index), self.output(index)):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
     def _mark(self, index: int) -> Path:
         return self.output(index).with_suffix(".try")
 
@@ -216,10 +215,20 @@ def is_finished(record: Path) -> bool:
     """Whether a file is a readable record, and its output has the size that it says."""
     try:
         found = record.stat()
-        output = record.with_suffix("").stat().st_size if record.suffix == ".done" else None
+        output = record.with_suffix("").stat() if record.suffix == ".done" else None
     except OSError:
         return False
-    return _is_finished(record, found.st_mtime_ns, found.st_size, output)
+    if output is not None and not stat.S_ISREG(output.st_mode):
+        return False
+    return _is_finished(record, found.st_mtime_ns, found.st_size, output.st_size if output else None)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, or a folder that is in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=20_000)
@@ -235,4 +244,6 @@ def _is_finished(record: Path, modified: int, size: int, output: int | None) -> 
         stored = StoredRecord.model_validate_json(record.read_bytes())
     except (OSError, ValidationError):
         return False
-    return stored.size in (None, output) and (stored.decision is None) == (record.suffix == ".failed")
+    if record.suffix == ".failed":
+        return stored.problem is not None
+    return stored.size in (None, output) and stored.decision is not None and stored.output is not None

@@ -149,7 +149,7 @@ class JobQueue:
         """Delete expired jobs, measure the backlog, and take over the tasks of lost replicas. Runs every few seconds."""
         backlog = 0
         for job in self.store.all():
-            with suppress(FileNotFoundError):  # deleted in the meantime
+            try:
                 status = job.status(self.settings.job_hours)
                 if status.expires is None:
                     backlog += status.total - status.done - status.failed
@@ -159,6 +159,10 @@ class JobQueue:
                     self._delete_tasks(job.card.id)
                 else:
                     self._enqueue_webhook(job, now)
+            except FileNotFoundError:  # deleted in the meantime
+                continue
+            except OSError as error:
+                log.warning("job %s cannot be checked: %r", job.card.id, error)
         self.store.sweep(now)
         self._backlog = backlog
         self.engine.metrics.job_backlog.set(backlog)
@@ -215,11 +219,18 @@ class JobQueue:
                     DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
 
     def _enqueue_again(self, job: JobFolder) -> None:
-        """Queue the items that are damaged on the disk, whose tasks have ended."""
-        for index, written in job.damaged():
-            with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-{index}-{written}"):
-                log.warning("item %d of job %s is damaged on the disk, and is processed again", index, job.card.id)
-                DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, index)
+        """Queue the items that are not finished although the tasks of the job have ended, as after damage on the disk."""
+        job.give_up_lost()
+        prefix = f"{job.card.id}-{job.card.arrival}-"
+        if DBOS.list_workflows(workflow_id_prefix=prefix, status=["ENQUEUED", "PENDING"], limit=1):
+            return
+        ended = len(DBOS.list_workflows(workflow_id_prefix=prefix, load_input=False, load_output=False))
+        unfinished = job.unfinished() if ended else []  # without tasks, the job has just been stored
+        for first in sorted({index - index % CHUNK for index in unfinished}):
+            with SetWorkflowID(f"{prefix}{first}-{ended}"):
+                DBOS.enqueue_workflow(QUEUE, self._task, job.card.id, first)
+        if unfinished:
+            log.warning("items %s of job %s were left unfinished, and are processed again", unfinished, job.card.id)
 
     def _enqueue_webhook(self, job: JobFolder, now: datetime) -> None:
         """Queue the next attempt to deliver the webhook of a job that has ended, if it is due; queued attempts stay as they are."""

@@ -197,8 +197,9 @@ async def item_result(
         raise ServiceError("not-found", f"the job has no output number {index}: the item is not finished, or has a problem.")
     output = job.output(index)
     found, media_type = await _in_folder(lambda: (output.stat(), _media_type(output)))
-    etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-    return partial_response(request, etag, found.st_size, partial(read_file, output), media_type)
+    size = found.st_size if record.size is None else record.size
+    etag = f'"{found.st_mtime_ns:x}-{size:x}"'
+    return partial_response(request, etag, size, partial(read_file, output), media_type)
 
 
 @router.post("/{id}/cancel", responses=problem_examples(*_PROBLEMS))

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads files of strangers: only documented errors may be raised.
+"""Coverage-guided fuzzing of what reads files that nobody checked: only documented errors may be raised.
 
     python tests/torture/fuzz.py {decode,metadata,archive,bundle} [FOLDER] [-max_total_time=3600] ...
 
@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import atheris
@@ -71,7 +72,7 @@ def metadata(content: bytes) -> None:
 
 def archive(content: bytes) -> None:
     """The items of an archive, and their contents."""
-    settings = Settings(max_items=20, max_bytes=2**20, max_unpacked_bytes=4 * 2**20)
+    settings = _settings()
     try:
         items = read_items((), UploadFile(io.BytesIO(content), filename="box.zip"), settings)
     except ServiceError:
@@ -98,6 +99,11 @@ def bundle(content: bytes) -> None:
             load_bundle(folder)
         except BundleError as error:
             _check_message(error)
+
+
+@cache
+def _settings() -> Settings:
+    return Settings(max_items=20, max_bytes=2**20, max_unpacked_bytes=4 * 2**20)
 
 
 def _check_message(error: Exception) -> None:
