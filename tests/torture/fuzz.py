@@ -3,7 +3,7 @@
     python tests/torture/fuzz.py {decode,metadata,archive,bundle} [FOLDER] [-max_total_time=3600] ...
 
 The corpus is kept in FOLDER (default: data/fuzz/TARGET), and grows from small seeds. Other arguments are those of libFuzzer. A
-finding ends the process, and its input is in the current folder. Needs the extra `torture`.
+finding ends the process, and its input is in the current folder. `make torture` installs what it needs.
 """
 
 import asyncio
