@@ -68,7 +68,9 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "bundle-changed": ProblemType(
         503, "the file of expert cat, cat.safetensors, has the sha256 … and its card says …: it was altered; restore the bundle."
     ),
-    "slow-client": ProblemType(408, "nothing was received for 60 seconds, and the request is incomplete: send it again."),
+    "slow-client": ProblemType(
+        408, "the request was sent too slowly, or not at all for 60 seconds, and is incomplete: send it again."
+    ),
     "headers-too-large": ProblemType(431, "request line and headers have more than 65536 bytes, which is the limit: send fewer."),
     "insufficient-storage": ProblemType(
         507, "the disk has no space left: send fewer or smaller pictures, or try again when jobs have expired."
@@ -116,7 +118,9 @@ class SlowClient(HTTPException):
     """The client stopped sending the request body; an HTTPException for the same reason."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(408, f"nothing was received for {seconds:g} seconds, and the request is incomplete: send it again.")
+        super().__init__(
+            408, f"the request was sent too slowly, or not at all for {seconds:g} seconds, and is incomplete: send it again."
+        )
 
 
 def problem_of(error: Exception) -> Problem:
@@ -140,6 +144,10 @@ def problem_of(error: Exception) -> Problem:
 def problem_response(problem: Problem, retry_after: int | None = None) -> JSONResponse:
     """A problem as a response, with the id of the current request."""
     body = problem.model_copy(update={"instance": f"urn:chromaroute:request:{request_id.get()}"} if request_id.get() else {})
+    if retry_after is None and problem.type.endswith(":overloaded"):  # also where an error of the system was the reason
+        retry_after = 1
+    if retry_after is None and problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after = 1
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

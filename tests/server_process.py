@@ -28,10 +28,10 @@ class Server:
     @property
     def memory_mib(self) -> float:
         """The resident memory of the server and its decoding processes."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        found = [re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{name}/status").read_text()) for name in (str(pid), *children)]
-        return sum(int(match[1]) for match in found if match) / 1024
+        lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # of each thread
+        children = [name for path in lists for name in path.read_text().split()]
+        statuses = [Path(f"/proc/{name}/status").read_text() for name in (str(self.process.pid), *children)]
+        return sum(int(match[1]) for status in statuses if (match := re.search(r"VmRSS:\s+(\d+)", status))) / 1024
 
 
 @contextmanager

@@ -30,7 +30,7 @@ BASE_SECONDS = 2.0  # on the processor, that reading a header may take
 SECONDS_PER_PIXEL = 1e-6  # on the processor, generously: JPEG 2000 takes a third of it
 WALL_FACTOR = 4  # how much longer a picture may take by the clock, on a machine with other work
 SHUTDOWN_SECONDS = 5.0  # that work may take while the server shuts down
-STALLED = 10.0  # seconds without an answer, while pictures wait, after which the pool is stalled
+STALLED = 10.0  # seconds without an answer, while all processes work, after which the pool is stalled
 
 _TINY = b"GIF87a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;"  # a picture of one pixel
 
@@ -136,6 +136,8 @@ class DecodingProcess:
                 f"decoding the picture takes more than {seconds:g} seconds of processor time: export it again."
             )
         log.warning("a decoding process ended with the code %d", code)
+        if sys.platform != "win32" and code == -signal.SIGKILL:
+            return PictureTooComplex("decoding the picture took more memory than the server has left: send a smaller one.")
         return BrokenPicture("the picture is damaged: its decoder crashed. Export it again.")
 
 
@@ -179,12 +181,12 @@ class DecodingPool:
         self._background = asyncio.Semaphore(max(1, count - 1))
         self._seconds = seconds * WALL_FACTOR
         self._started: dict[DecodingProcess, float] = {}  # when the current work of a process began
-        self._waiting, self._last_release = 0, time.monotonic()
 
     @property
     def stalled(self) -> bool:
-        """Whether files have waited for a while, and no process has become free."""
-        return bool(self._waiting) and time.monotonic() - self._last_release > STALLED
+        """Whether all processes work, and none has answered for a while."""
+        is_busy = len(self._started) == len(self._processes)
+        return is_busy and time.monotonic() - max(self._started.values()) > STALLED
 
     @asynccontextmanager
     async def open(self, content: bytes, background: bool) -> AsyncIterator[OpenFile]:
@@ -198,7 +200,7 @@ class DecodingPool:
         async with AsyncExitStack() as stack:
             if background:
                 await stack.enter_async_context(self._background)
-            process = await self._next_free()
+            process = await self._free.get()
             try:
                 file = OpenFile(self, process, await self.run(process, process.open, content))
             except BaseException:
@@ -211,7 +213,7 @@ class DecodingPool:
 
     async def warm_up(self) -> None:
         """Wait until all processes have started."""
-        free = [await self._next_free() for _ in self._processes]
+        free = [await self._free.get() for _ in self._processes]
         try:
             await asyncio.gather(*(self.run(process, process.open, _TINY) for process in free))
         finally:
@@ -240,7 +242,6 @@ class DecodingPool:
     def release(self, process: DecodingProcess) -> None:
         """Let a process that has no work free its file, and take another one."""
         process.close()
-        self._last_release = time.monotonic()
         self._free.put_nowait(process)
 
     async def run(self, process: DecodingProcess, work: Callable[..., Result], *arguments: object) -> Result:
@@ -260,10 +261,3 @@ class DecodingPool:
             raise
         finally:
             del self._started[process]
-
-    async def _next_free(self) -> DecodingProcess:
-        self._waiting += 1
-        try:
-            return await self._free.get()
-        finally:
-            self._waiting -= 1

@@ -26,6 +26,8 @@ def set_aside_if_damaged(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             found = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # a backup reads it
+            return
         found = [str(error)]
     if found == ["ok"]:
         return

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -42,6 +42,7 @@ POLL = 0.25  # seconds between two polls of the queue
 ITEM_RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
 ATTEMPTS = 5  # after which such a failure becomes the problem of the item
 MAX_ENDED = 3  # how often the server may end while it processes an item; then that is its problem
+STOP_SECONDS = 5.0  # that items may take while the server shuts down; then they are processed after the next start
 SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
 QUEUE, WEBHOOKS = "items", "webhooks"
 WEBHOOKS_AT_ONCE = 4
@@ -85,6 +86,7 @@ class JobQueue:
         self._places = Places(engine.slots + 1)
         self._count_lock = threading.Lock()
         self._running = 0  # tasks that are running in threads of DBOS
+        self._items: set[asyncio.Task[None]] = set()  # that are being colorized
         self._backlog = 0  # unfinished items, at the last run of the periodic task
         self._worker = MaintenanceThread(lambda: self.clean_up(datetime.now(UTC)), self._stopping)
 
@@ -101,8 +103,11 @@ class JobQueue:
     async def stop(self) -> None:
         """Stop, and leave unfinished items to the next process or to other replicas."""
         self._stopping.set()
+        # an item of many pages would take longer than a process gets to end
+        timer = asyncio.get_running_loop().call_later(STOP_SECONDS, lambda: [task.cancel() for task in self._items])
         while self._running:
             await asyncio.sleep(0.02)
+        timer.cancel()
         shutdown = threading.Thread(target=DBOS.destroy, kwargs={"destroy_registry": True}, daemon=True)
         shutdown.start()  # it may hang if the database cannot be reached
         await asyncio.to_thread(shutdown.join, SHUTDOWN)
@@ -278,12 +283,21 @@ class JobQueue:
                     if job is None or job.cancelled or index >= len(job.card.names):
                         return
                     if job.record(index) is None:
-                        work = self._colorize(job, index, is_last_attempt=attempt >= ATTEMPTS)
+                        work = self._cancellable(self._colorize(job, index, is_last_attempt=attempt >= ATTEMPTS))
                         asyncio.run_coroutine_threadsafe(work, self._loop).result()
                     break
                 except Exception as error:
                     log.warning("item %d of job %s is retried in %d seconds: %r", index, job_id, ITEM_RETRY_DELAY, error)
                     self._stopping.wait(ITEM_RETRY_DELAY)
+
+    async def _cancellable(self, work: Coroutine[object, object, None]) -> None:
+        """Do work that `stop` may cancel."""
+        task = asyncio.create_task(work)
+        self._items.add(task)
+        try:
+            await task
+        finally:
+            self._items.discard(task)
 
     async def _colorize(self, job: JobFolder, index: int, is_last_attempt: bool) -> None:
         """Colorize an item. Errors of the picture are its problem; other errors become one at the last attempt.

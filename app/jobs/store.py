@@ -19,7 +19,7 @@ from app.jobs.folder import JobCard, JobFolder
 from app.schemas import ItemRecord
 from models.atomic_files import replace_file
 from models.decoders import check_format
-from models.errors import ChromarouteError
+from models.errors import ChromarouteError, OptionError
 
 _ID = re.compile("[0-9a-f]{32}")
 _LEFTOVER_SECONDS = 86_400
@@ -38,7 +38,7 @@ class JobStore:
             return None
         try:
             return JobFolder(self.folder / name)
-        except (OSError, ValidationError):
+        except (OSError, ValidationError, OptionError):  # of an option, in the job of a later version
             return None
 
     def all(self) -> Iterator[JobFolder]:

@@ -60,6 +60,8 @@ class AccessLog:
                 headers["X-Request-ID"] = name
                 for header, value in self.headers.items():
                     headers.setdefault(header, value)
+                if scope["policy"].requires_key:
+                    headers["Cache-Control"] = HEADERS["Cache-Control"]  # FastAPI sets another for events
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
             await send(message)

@@ -168,12 +168,9 @@ async def result(request: Request, jobs: QueueDep, job: JobDep) -> Response:
 
     An interrupted download can be resumed: `Range` and `If-Range` with the ETag.
     """
-    found = await _status(jobs, job)
-    if found.state not in ("finished", "cancelled"):
-        progress = f"{found.done + found.failed} of {found.total} items are finished"
-        detail = f"the job is {found.state}: {progress}. Follow its events, or cancel it."
-        raise ServiceError("job-unfinished", detail, retry_after=1)
+    _refuse_unfinished(await _status(jobs, job))
     archive = await _in_folder(job_archive, job)
+    _refuse_unfinished(await _status(jobs, job))  # a record may have turned out to be damaged
     return partial_response(request, archive.etag, archive.size, archive.read, "application/zip", ZIP_HEADERS)
 
 
@@ -214,6 +211,13 @@ async def cancel(jobs: QueueDep, job: JobDep) -> JobStatus:
 async def delete(jobs: QueueDep, job: JobDep) -> None:
     """Delete a job with its results, finished or not."""
     await _in_folder(jobs.delete, job)
+
+
+def _refuse_unfinished(status: JobStatus) -> None:
+    if status.expires is None:
+        progress = f"{status.done + status.failed} of {status.total} items are finished"
+        detail = f"the job is {status.state}: {progress}. Follow its events, or cancel it."
+        raise ServiceError("job-unfinished", detail, retry_after=1)
 
 
 def _media_type(output: FilePath) -> str:

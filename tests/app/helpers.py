@@ -1,13 +1,37 @@
 """Requests and checks of several tests."""
 
+import threading
 from pathlib import Path
 
 import httpx2
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect
 
+from app.inference.engine import Engine
 from tests.server_process import wait_until
+
+
+class BlockedPredict:
+    """Blocks every prediction until `release` is set."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.release, self.calls = threading.Event(), 0
+        predict = engine.ensemble.predict
+
+        def blocked(*arguments: object) -> object:
+            self.calls += 1
+            assert self.release.wait(30)
+            return predict(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(engine.ensemble, "predict", blocked)
+
+
+def metric(client: TestClient, name: str) -> float:
+    """The sum of the metrics whose lines begin with a name."""
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 def post_picture(client: TestClient, content: bytes, path: str = "/v1/colorize", **options: object):  # type: ignore[no-untyped-def]

@@ -118,7 +118,7 @@ def test_file_whose_decoder_crashes_is_refused_and_the_next_one_decoded(cat: byt
 def test_memory_of_a_process_is_limited(monkeypatch: pytest.MonkeyPatch, cat: bytes) -> None:
     monkeypatch.setattr(decoding_pool, "BASE_MEMORY", 128 * 2**20)
     monkeypatch.setattr(decoding_pool, "BYTES_PER_PIXEL", 0)
-    huge = tiff(np.zeros((1000, 1000, 4), np.float64), photometric="rgb", compression="deflate")
+    huge = tiff(np.zeros((1000, 1000, 4), np.float32), photometric="rgb", compression="deflate")
 
     async def run() -> Picture:
         async with pool() as processes:
@@ -173,19 +173,27 @@ def test_work_that_hangs_ends_at_the_deadline_of_the_clock_or_of_the_shutdown(ca
             asyncio.run(run(20, drains=True))
 
 
-def test_pool_is_stalled_while_files_wait_and_none_is_done(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding_pool, "STALLED", 0.1)
+def test_pool_is_stalled_while_all_processes_work_and_none_answers(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_pool, "STALLED", 0.2)
 
     async def run() -> None:
-        async with pool() as processes, processes.open(cat, background=False) as file:
-            waiting = asyncio.create_task(decoded(processes, cat))
-            await asyncio.sleep(0.2)
+        async with pool() as processes:
+            await processes.warm_up()
+            await asyncio.sleep(0.3)  # without work
+            (process,) = processes._processes
+            assert process._process is not None
+            os.kill(process._process.pid, signal.SIGSTOP)
+            work = asyncio.create_task(decoded(processes, cat))
+            await asyncio.sleep(0.05)
+            assert not processes.stalled
+            await asyncio.sleep(0.3)
             assert processes.stalled
-            file.close()
-            await waiting
+            os.kill(process._process.pid, signal.SIGCONT)
+            await work
             assert not processes.stalled
 
-    asyncio.run(run())
+    if sys.platform != "win32":
+        asyncio.run(run())
 
 
 def test_background_work_leaves_a_process_to_other_work(cat: bytes) -> None:

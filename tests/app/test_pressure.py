@@ -3,7 +3,6 @@
 import asyncio
 import io
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,29 +15,10 @@ from app.inference.engine import Engine
 from app.main import create_app
 from app.settings import Settings
 from models.options import Options
+from tests.app.helpers import BlockedPredict, metric
 from tests.server_process import serving, wait_until
 
 pytestmark = pytest.mark.timing
-
-
-class BlockedPredict:
-    """Blocks every prediction until `release` is set."""
-
-    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.release, self.calls = threading.Event(), 0
-        predict = engine.ensemble.predict
-
-        def blocked(*arguments: object) -> object:
-            self.calls += 1
-            assert self.release.wait(30)
-            return predict(*arguments)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(engine.ensemble, "predict", blocked)
-
-
-def metric(client: TestClient, name: str) -> float:
-    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
-    return sum(float(line.split()[-1]) for line in lines)
 
 
 def test_requests_over_limit_are_rejected_until_slots_are_free(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
