@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.jobs import queue, store, webhooks
+from app.jobs import folder, queue, webhooks
 from app.jobs.webhooks import Delivery, check_webhook, deliver, sign
 from app.schemas import JobStatus
 from app.settings import Settings
@@ -109,14 +109,14 @@ def test_delivery_ends_after_the_last_attempt(client: TestClient, receiver: Rece
 def test_outcome_that_cannot_be_stored_is_stored_later(
     client: TestClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_file, failures = store.replace_file, [OSError(errno.ENOSPC, "No space left on device") for _ in range(2)]
+    replace_file, failures = folder.replace_file, [OSError(errno.ENOSPC, "No space left on device") for _ in range(2)]
 
     def fail_at_first(path: Path, *arguments: object, **options: object) -> None:
         if path.name == "webhook.json" and failures:
             raise failures.pop()
         replace_file(path, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "replace_file", fail_at_first)
+    monkeypatch.setattr(folder, "replace_file", fail_at_first)
     monkeypatch.setattr(queue, "ITEM_RETRY_DELAY", 0.05)
     path = post_with_webhook(client, f"{receiver.origin}/stored").headers["location"]
     wait_until(lambda: webhook_state(client, path) == "delivered")
