@@ -48,7 +48,8 @@ class DecodingProcess:
     def __init__(self, max_pixels: int, seconds: float) -> None:
         self._max_pixels, self._seconds = max_pixels, seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._was_killed = False
+        self._was_killed = False  # since `reset`
+        self._is_dead = True
         self._info: FileInfo | None = None
 
     def open(self, content: bytes) -> FileInfo:
@@ -90,31 +91,41 @@ class DecodingProcess:
                 send(self._input, Request(command="close"))
 
     def kill(self) -> None:
-        """End the process; another one starts with the next file. May be called from another thread."""
-        self._was_killed = True
+        """End the process; another one starts with the next file. May be called while another method runs."""
+        self._was_killed = self._is_dead = True
         if self._process is not None:
             self._process.kill()
+
+    def reset(self) -> None:
+        """Forget that the process was killed. Called before another file is opened, and not by the thread that does it."""
+        self._was_killed = False
 
     def stop(self) -> None:
         """End the process, and free what it holds."""
         self.kill()
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
+            self._process.kill()
             self._process.wait()
             self._input.close()
             self._output.close()
             self._process = None
 
     def _ensure_started(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and not self._is_dead and self._process.poll() is None:
             return
-        self.stop()
+        self._end()
         memory = BASE_MEMORY + BYTES_PER_PIXEL * self._max_pixels
         command = [sys.executable, "-P", "-m", "app.inference.decoding_process", str(memory)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0)
         self._input, self._output = cast(Pipe, self._process.stdin), cast(Pipe, self._process.stdout)
         enlarge_pipe(self._input)
-        self._was_killed = False
+        self._is_dead = False
+        if self._was_killed:  # while it was started
+            self.kill()
 
     def _ask(self, request: Request, content: bytes = b"") -> Answer:
         try:
@@ -201,6 +212,7 @@ class DecodingPool:
             if background:
                 await stack.enter_async_context(self._background)
             process = await self._free.get()
+            process.reset()
             try:
                 file = OpenFile(self, process, await self.run(process, process.open, content))
             except BaseException:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +144,7 @@ def test_cancelled_work_kills_the_process_at_once(cat: bytes, monkeypatch: pytes
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert time.monotonic() - start < 1
-            return await decoded(processes, cat)
+            return await decoded(processes, cat)  # although the killed process may not have ended yet
 
     if sys.platform != "win32":
         assert asyncio.run(run()).width
@@ -212,3 +212,19 @@ def test_decoding_process_does_not_load_torch_and_ends_with_its_input() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
     command = [sys.executable, "-m", "app.inference.decoding_process", str(2**30)]
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=20).returncode == 0
+
+
+def test_process_that_is_killed_again_and_again_decodes_the_next_file(cat: bytes) -> None:
+    async def run() -> list[int]:
+        async with pool() as processes:
+            widths = []
+            for delay in (0, 0, 0.001, 0.005, 0.02, 0.05, 0.2, 0.4):
+                task = asyncio.create_task(decoded(processes, cat))
+                await asyncio.sleep(delay)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                widths.append((await decoded(processes, cat)).width)
+            return widths
+
+    assert len(asyncio.run(run())) == 8
