@@ -195,8 +195,9 @@ class JobFolder:
         state = "finished" if complete else "cancelled" if self.cancelled else "running" if done + failed else "queued"
         expires = None
         if state in ("finished", "cancelled"):
-            ends = [path for path in (self.folder / "out", self.folder / "cancelled") if path.exists()]
-            changed = max(path.stat().st_mtime for path in ends)
+            changed = (self.folder / "out").stat().st_mtime
+            if self.cancelled:
+                changed = max(changed, (self.folder / "cancelled").stat().st_mtime)
             expires = datetime.fromtimestamp(changed, UTC) + timedelta(hours=hours)
         return JobStatus(
             id=self.card.id, state=state, total=total, done=done, failed=failed, created=self.card.created, expires=expires,

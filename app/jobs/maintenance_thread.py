@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 PERIOD = 5.0  # seconds between two runs of the periodic task
+IDLE_SHARE = 9  # how many times longer than a run the time to the next one is, at least: with many jobs, a run takes seconds
 RETRY_DELAY = 5.0  # seconds until a failed task is retried
 
 log = logging.getLogger("chromaroute")
@@ -17,7 +18,7 @@ class MaintenanceThread:
     """Runs submitted tasks one at a time, retries those that fail, and runs a periodic task in between.
 
     Args:
-        periodic: the task that is run every `PERIOD` seconds.
+        periodic: the task that is run every `PERIOD` seconds, or more rarely if it takes long.
         stopping: ends the thread when it is set.
     """
 
@@ -41,9 +42,10 @@ class MaintenanceThread:
                 if not _succeeds(task):
                     self._tasks.put(task)
                     self._stopping.wait(RETRY_DELAY)
-            if time.monotonic() >= due and not self._stopping.is_set():
+            if (start := time.monotonic()) >= due and not self._stopping.is_set():
                 _succeeds(self._periodic)
-                due = time.monotonic() + PERIOD
+                end = time.monotonic()
+                due = end + max(PERIOD, IDLE_SHARE * (end - start))
 
 
 def _succeeds(task: Callable[[], None]) -> bool:

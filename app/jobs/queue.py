@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -152,7 +153,7 @@ class JobQueue:
 
     def clean_up(self, now: datetime) -> None:
         """Delete expired jobs, measure the backlog, and take over the tasks of lost replicas. Runs every few seconds."""
-        backlog = 0
+        backlog, end = 0, time.monotonic() + PERIOD
         for job in self.store.all():
             try:
                 status = job.status(self.settings.job_hours)
@@ -160,6 +161,8 @@ class JobQueue:
                     backlog += status.total - status.done - status.failed
                     self._enqueue_again(job)
                 elif status.expires < now:
+                    if time.monotonic() > end:  # many have expired at once, and new jobs wait to be queued
+                        continue
                     job.delete()
                     self._delete_tasks(job.card.id)
                 else:
