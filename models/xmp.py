@@ -19,6 +19,7 @@ _DECLARATIONS = re.compile(rb"<!(?!--|\[CDATA\[)")  # of entities, among others
 _POSITION_NAME = re.compile(
     r"gps.*|geo(?!metr).*|lat|lon|long|lng|.*(latitude|longitude|altitude).*|.*(?<!al)location.*|coordinates?"
 )
+_SEARCHED = 65_536  # characters of a text, so that none takes long
 _DEGREES = r"[+-]?(0?\d{1,2}|1\d\d)[.,]\d{4,20}"  # to ten meters
 _COORDINATES = re.compile(  # repetitions are limited, so that no text takes long
     r"\bgeo:\s{0,3}-?\d"  # RFC 5870
@@ -91,7 +92,8 @@ def is_position(name: str, value: str = "") -> bool:
 
     Names of cities and countries are none: they belong to the caption.
     """
-    return bool(_POSITION_NAME.fullmatch(re.split("[}:]", name)[-1].lower()) or _COORDINATES.search(value))
+    is_name = _POSITION_NAME.fullmatch(re.split("[}:]", name)[-1].lower())
+    return bool(is_name or _COORDINATES.search(value, 0, _SEARCHED))
 
 
 def jpeg_parts(xmp: bytes) -> tuple[bytes, list[bytes]]:

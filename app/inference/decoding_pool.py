@@ -20,6 +20,7 @@ from app.inference.decoding_process import Answer, Pipe, Request, enlarge_pipe, 
 from models.errors import BrokenPicture, PictureTooComplex
 from models.imaging import FileInfo, Picture
 from models.metadata import Metadata
+from models.options import MetadataPolicy
 
 Result = TypeVar("Result")
 
@@ -67,12 +68,12 @@ class DecodingProcess:
         self._info = answer.info
         return answer.info
 
-    def decode(self, page: int, format: str) -> Picture:
-        """Decode a page of the open file; arguments and errors as for `models.imaging.Document.decode` and `open`."""
+    def decode(self, page: int, format: str, policy: MetadataPolicy) -> Picture:
+        """Decode a page of the open file, with the metadata that the policy keeps; errors as for `open`."""
         assert self._info is not None
         width, height = self._info.sizes[page - 1]
         seconds = min(self._seconds, BASE_SECONDS + SECONDS_PER_PIXEL * width * height)
-        answer = self._ask(Request(command="decode", seconds=seconds, page=page, format=format))
+        answer = self._ask(Request(command="decode", seconds=seconds, page=page, format=format, policy=policy))
         try:
             luma, alpha, luma16 = (
                 None if plane is None else read(self._output, np.empty(plane.shape, plane.type)) for plane in answer.planes
@@ -163,9 +164,13 @@ class OpenFile:
         self._pool, self._process, self.info = pool, process, info
         self._is_open = True
 
-    async def decode(self, page: int, format: str) -> Picture:
-        """Decode a page; arguments as for `models.imaging.Document.decode`, errors as for `DecodingPool.open`."""
-        return await self._pool.run(self._process, self._process.decode, page, format)
+    async def decode(self, page: int, format: str, policy: MetadataPolicy = "keep-gps") -> Picture:
+        """Decode a page, from 1, for an output format, with the metadata that the policy keeps.
+
+        Raises:
+            PictureError, ServiceError: as `DecodingPool.open`.
+        """
+        return await self._pool.run(self._process, self._process.decode, page, format, policy)
 
     def close(self) -> None:
         """Let the process go on with another file."""

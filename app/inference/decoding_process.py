@@ -25,6 +25,7 @@ from models.imaging import Document, FileInfo, Picture
 from models.libvips import libvips
 from models.luma import SampleArray
 from models.metadata import Metadata
+from models.options import MetadataPolicy
 
 Message = TypeVar("Message", bound=BaseModel)
 Buffer = TypeVar("Buffer", bound="bytearray | SampleArray")
@@ -53,6 +54,7 @@ class Request(BaseModel):
         max_pixels: as of `models.imaging.Document`.
         page: from 1.
         format: of the output.
+        policy: of the metadata that are answered.
     """
 
     command: Literal["open", "decode", "close"]
@@ -61,6 +63,7 @@ class Request(BaseModel):
     max_pixels: int = 0
     page: int = 1
     format: str = "auto"
+    policy: MetadataPolicy = "keep-gps"
 
 
 class Plane(BaseModel):
@@ -138,7 +141,7 @@ def serve(requests: Pipe, answers: Pipe) -> None:
                 answer.info = document.info
             elif request.command == "decode" and document is not None:
                 picture = document.decode(request.page, request.format)
-                answer.metadata, answer.planes = picture.metadata, _described(picture)
+                answer.metadata, answer.planes = picture.metadata.filtered(request.policy), _described(picture)
         except MemoryError:
             answer = Answer(error=PictureTooComplex.__name__, detail="decoding the picture takes too much memory: export it again.")
         except PictureError as error:

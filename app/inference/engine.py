@@ -113,15 +113,17 @@ class Engine:
         """
         async with self._opened(read, options, background) as (ensemble, file, watch):
             format = file.info.output_format(options.format)
+            rendering = options.model_copy(update={"metadata": "keep-gps"})  # what the process has kept
             rendered = []
             pages = file.info.pages(options.page, format)
             for page in pages:
-                picture = await _decode(file, page, format, watch)
+                with watch.stage("decode"):
+                    picture = await file.decode(page, format, options.metadata)
                 if page == pages[-1]:
                     file.close()
                 ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
                 decision = decision.with_earlier_stages(watch)
-                rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, options, format))
+                rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, rendering, format))
                 self.metrics.observe(rendered[-1].decision)
                 watch = Stopwatch()
             content, decision = await self._run(self._picture_pool, join, rendered)
@@ -135,7 +137,8 @@ class Engine:
         """
         async with self._opened(read, options, background=False) as (ensemble, file, watch):
             page = file.info.pages(options.page, "png")[0]
-            picture = await _decode(file, page, "auto", watch)
+            with watch.stage("decode"):
+                picture = await file.decode(page, "auto")
             file.close()
             predicted = await self._run(self._network_pool, ensemble.predict_variants, picture, options, options.count)
             format = "jpeg" if picture.alpha is None else "png"
@@ -157,7 +160,8 @@ class Engine:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
         async with self._opened(read, options, background=False) as (ensemble, file, watch):
-            picture = await _decode(file, 1, "auto", watch)
+            with watch.stage("decode"):
+                picture = await file.decode(1, "auto")
             file.close()
             decision = await self._run(self._network_pool, ensemble.route, picture, options)
             decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
@@ -244,8 +248,3 @@ class Engine:
                 with suppress(Exception):
                     await asyncio.shield(asyncio.wrap_future(future))
             raise
-
-
-async def _decode(file: OpenFile, page: int, format: str, watch: Stopwatch) -> Picture:
-    with watch.stage("decode"):
-        return await file.decode(page, format)
