@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from app.jobs.tasks import RETRY_DELAY
+
 PERIOD = 5.0  # seconds between two runs of the periodic task
 IDLE_SHARE = 9  # how many times longer than a run the time to the next one is, at least: with many jobs, a run takes seconds
-RETRY_DELAY = 5.0  # seconds until a failed task is retried
 
 log = logging.getLogger("chromaroute")
 

@@ -31,7 +31,8 @@ from app.jobs.heartbeats import Heartbeat
 from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
 from app.jobs.places import Places
 from app.jobs.store import JobStore
-from app.jobs.webhooks import deliver
+from app.jobs.tasks import RETRY_DELAY, Interrupted
+from app.jobs.webhook_tasks import WEBHOOKS, WebhookTasks
 from app.schemas import ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
 from models.atomic_files import check_writable
@@ -40,19 +41,13 @@ from models.options import Options
 
 CHUNK = 8  # items of a task, which should take longer than the polling interval
 POLL = 0.25  # seconds between two polls of the queue
-ITEM_RETRY_DELAY = 5  # seconds until an item is retried that failed for a reason other than itself
 ATTEMPTS = 5  # after which such a failure becomes the problem of the item
 MAX_ENDED = 3  # how often the server may end while it processes an item; then that is its problem
 STOP_SECONDS = 5.0  # that items may take while the server shuts down; then they are processed after the next start
 SHUTDOWN = 15.0  # seconds that DBOS may take to shut down
-QUEUE, WEBHOOKS = "items", "webhooks"
-WEBHOOKS_AT_ONCE = 4
+QUEUE = "items"
 
 log = logging.getLogger("chromaroute")
-
-
-class _Interrupted(BaseException):
-    """Ends a task as a crash would: DBOS stores no outcome of what is not an Exception, and runs the task again later."""
 
 
 class JobQueue:
@@ -85,6 +80,7 @@ class JobQueue:
             ) from error
         self._stopping = threading.Event()
         self._places = Places(engine.slots + 1)
+        self._webhooks = WebhookTasks(self.store, settings, self._stopping)
         self._count_lock = threading.Lock()
         self._running = 0  # tasks that are running in threads of DBOS
         self._items: set[asyncio.Task[None]] = set()  # that are being colorized
@@ -166,7 +162,7 @@ class JobQueue:
                     job.delete()
                     self._delete_tasks(job.card.id)
                 else:
-                    self._enqueue_webhook(job, now)
+                    self._webhooks.enqueue(job, now)
             except FileNotFoundError:  # deleted in the meantime
                 continue
             except OSError as error:
@@ -203,13 +199,10 @@ class JobQueue:
                 with self._count_lock:
                     self._running -= 1
 
-        @DBOS.workflow(name="webhook", max_recovery_attempts=None)
-        def webhook(job_id: str, attempt: int) -> None:
-            self._deliver_webhook(job_id, attempt)
-
-        self._task, self._webhook_task = colorize, webhook
+        self._task = colorize
+        self._webhooks.register()
         DBOS.launch()
-        DBOS.register_queue(WEBHOOKS, worker_concurrency=WEBHOOKS_AT_ONCE, polling_interval_sec=1.0)
+        self._webhooks.start()
         DBOS.register_queue(QUEUE, worker_concurrency=self._places.count, polling_interval_sec=POLL)
 
     def _enqueue_all(self) -> None:
@@ -240,37 +233,6 @@ class JobQueue:
         if unfinished:
             log.warning("items %s of job %s were left unfinished, and are processed again", unfinished, job.card.id)
 
-    def _enqueue_webhook(self, job: JobFolder, now: datetime) -> None:
-        """Queue the next attempt to deliver the webhook of a job that has ended, if it is due; queued attempts stay as they are."""
-        delivery = job.delivery
-        if job.card.webhook is None or delivery.outcome != "pending" or (delivery.due is not None and delivery.due > now):
-            return
-        with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-webhook-{delivery.attempts}"):
-            DBOS.enqueue_workflow(WEBHOOKS, self._webhook_task, job.card.id, delivery.attempts)
-
-    def _deliver_webhook(self, job_id: str, attempt: int) -> None:
-        """One attempt to deliver the webhook of a job, in a thread of DBOS; its outcome is stored in the folder of the job."""
-        reason: str | None = None
-        while not self._stopping.is_set():
-            try:
-                job = self.store.find(job_id)
-                if job is None or job.card.webhook is None or job.delivery.attempts != attempt:
-                    return
-                now = datetime.now(UTC)
-                if reason is None:
-                    event_id, status = f"job-{job.card.id}-{job.card.arrival}", job.status(self.settings.job_hours)
-                    reason = deliver(job.card.webhook, event_id, status, self.settings, now)
-                job.delivery = job.delivery.after(reason, now)
-                if reason:
-                    log.warning("attempt %d to deliver the webhook of job %s failed: %s", attempt + 1, job_id, reason)
-                return
-            except FileNotFoundError:  # deleted in the meantime
-                return
-            except Exception as error:
-                log.warning("the webhook of job %s is retried in %d seconds: %r", job_id, ITEM_RETRY_DELAY, error)
-                self._stopping.wait(ITEM_RETRY_DELAY)
-        raise _Interrupted
-
     def _delete_tasks(self, job_id: str) -> None:
         tasks = DBOS.list_workflows(workflow_id_prefix=f"{job_id}-")
         DBOS.delete_workflows([task.workflow_id for task in tasks])
@@ -280,7 +242,7 @@ class JobQueue:
         for index in range(first, first + CHUNK):
             for attempt in count(1):
                 if self._stopping.is_set():
-                    raise _Interrupted
+                    raise Interrupted
                 try:
                     job = self.store.find(job_id)
                     if job is None or job.cancelled or index >= len(job.card.names):
@@ -290,8 +252,8 @@ class JobQueue:
                         asyncio.run_coroutine_threadsafe(work, self._loop).result()
                     break
                 except Exception as error:
-                    log.warning("item %d of job %s is retried in %d seconds: %r", index, job_id, ITEM_RETRY_DELAY, error)
-                    self._stopping.wait(ITEM_RETRY_DELAY)
+                    log.warning("item %d of job %s is retried in %d seconds: %r", index, job_id, RETRY_DELAY, error)
+                    self._stopping.wait(RETRY_DELAY)
 
     async def _cancellable(self, work: Coroutine[object, object, None]) -> None:
         """Do work that `stop` may cancel."""

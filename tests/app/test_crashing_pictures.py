@@ -82,7 +82,7 @@ def test_ordinary_failure_is_not_counted(client: TestClient, monkeypatch: pytest
 
     monkeypatch.setattr(Engine, "colorize", fail_at_first)
     monkeypatch.setattr(JobFolder, "begin", counted)
-    monkeypatch.setattr(queue, "ITEM_RETRY_DELAY", 0.05)
+    monkeypatch.setattr(queue, "RETRY_DELAY", 0.05)
     path = post_job(client, {"a.png": tiny_picture(), "b.jpg": tiny_picture("JPEG")[:150]}).headers["location"]
     status = wait_for_end(client, path)
     assert (status["done"], status["failed"]) == (1, 1)

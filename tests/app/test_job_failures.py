@@ -50,7 +50,7 @@ def test_items_are_retried_after_errors_of_the_environment(
         return await colorize(self, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Engine, "colorize", fail_at_first)
-    monkeypatch.setattr(queue, "ITEM_RETRY_DELAY", 0.05)
+    monkeypatch.setattr(queue, "RETRY_DELAY", 0.05)
     assert wait_for_end(job_client, post_job(job_client, pictures).headers["location"])["done"] == 5
 
     find, record, stale = JobStore.find, JobFolder.record, [OSError(errno.ESTALE, "Stale file handle") for _ in range(2)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.jobs import folder, queue, webhooks
+from app.jobs import folder, webhook_tasks, webhooks
 from app.jobs.webhooks import Delivery, check_webhook, deliver, sign
 from app.schemas import JobStatus
 from app.settings import Settings
@@ -117,7 +117,7 @@ def test_outcome_that_cannot_be_stored_is_stored_later(
         replace_file(path, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(folder, "replace_file", fail_at_first)
-    monkeypatch.setattr(queue, "ITEM_RETRY_DELAY", 0.05)
+    monkeypatch.setattr(webhook_tasks, "RETRY_DELAY", 0.05)
     path = post_with_webhook(client, f"{receiver.origin}/stored").headers["location"]
     wait_until(lambda: webhook_state(client, path) == "delivered")
     assert not failures
