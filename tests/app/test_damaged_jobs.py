@@ -124,13 +124,18 @@ def problems_of(client: TestClient, job: JobFolder) -> list[str | None]:
 NOT_A_PICTURE = "urn:chromaroute:problem:not-a-picture"
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize(("name", "index"), [("000000.done", 0), ("000000", 0), ("000002.failed", 2)])
+@pytest.mark.parametrize(
+    ("name", "index", "damage"),
+    [
+        (name, index, damage)
+        for name, index in (("000000.done", 0), ("000000", 0), ("000002.failed", 2))
+        for damage in DAMAGES
+        if (name, damage) != ("000000", flip)  # the content of an output is not read: its checksum is in the archive
+    ],
+)
 def test_item_whose_result_is_damaged_gets_a_problem(
     client: TestClient, jobs: JobQueue, job: JobFolder, name: str, index: int, damage: Callable[[Path], None]
 ) -> None:
-    if (name, damage) == ("000000", flip):
-        pytest.skip("the content of an output is not read: its checksum is in the archive")
     assert problems_of(client, job) == [None, None, NOT_A_PICTURE]
     damage(job.folder / "out" / name)
     path = f"/v1/jobs/{job.folder.name}"
