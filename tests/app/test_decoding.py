@@ -40,6 +40,22 @@ async def decoded(processes: DecodingPool, content: bytes, page: int = 1) -> Pic
         return await file.decode(page, "auto")
 
 
+async def decoded_after(refused: bytes, content: bytes, error: type[PictureError], message: str) -> Picture:
+    """A picture that the same pool decodes after it has refused another one."""
+    async with pool() as processes:
+        with pytest.raises(error, match=message):
+            await decoded(processes, refused)
+        return await decoded(processes, content)
+
+
+async def stop_only_process(processes: DecodingPool) -> None:
+    """Let the process of a pool hang."""
+    await processes.warm_up()
+    (process,) = processes._processes
+    assert process._process is not None
+    os.kill(process._process.pid, signal.SIGSTOP)
+
+
 @pytest.fixture
 def slow_picture(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A picture of which any decoding takes longer than the limit."""
@@ -89,14 +105,8 @@ def test_errors_are_those_of_this_process(size: int | None, error: type[PictureE
 
 
 def test_file_that_takes_too_long_is_refused_and_the_next_one_decoded(slow_picture: bytes, cat: bytes) -> None:
-    async def run() -> Picture:
-        async with pool() as processes:
-            with pytest.raises(PictureTooComplex, match="processor time"):
-                await decoded(processes, slow_picture)
-            return await decoded(processes, cat)
-
     if sys.platform != "win32":
-        assert asyncio.run(run()).width
+        assert asyncio.run(decoded_after(slow_picture, cat, PictureTooComplex, "processor time")).width
 
 
 def test_file_whose_decoder_crashes_is_refused_and_the_next_one_decoded(cat: bytes, caplog: pytest.LogCaptureFixture) -> None:
@@ -120,23 +130,14 @@ def test_memory_of_a_process_is_limited(monkeypatch: pytest.MonkeyPatch, cat: by
     monkeypatch.setattr(decoding_pool, "BYTES_PER_PIXEL", 0)
     huge = tiff(np.zeros((1000, 1000, 4), np.float32), photometric="rgb", compression="deflate")
 
-    async def run() -> Picture:
-        async with pool() as processes:
-            with pytest.raises(PictureError, match=r"memory|damaged"):
-                await decoded(processes, huge)
-            return await decoded(processes, cat)
-
     if sys.platform == "linux":
-        assert asyncio.run(run()).width
+        assert asyncio.run(decoded_after(huge, cat, PictureError, "memory|damaged")).width
 
 
 def test_cancelled_work_kills_the_process_at_once(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> Picture:
         async with pool() as processes:
-            await processes.warm_up()
-            (process,) = processes._processes
-            assert process._process is not None
-            os.kill(process._process.pid, signal.SIGSTOP)
+            await stop_only_process(processes)
             task = asyncio.create_task(decoded(processes, cat))
             await asyncio.sleep(0.1)
             start = time.monotonic()
@@ -155,10 +156,7 @@ def test_work_that_hangs_ends_at_the_deadline_of_the_clock_or_of_the_shutdown(ca
 
     async def run(seconds: float, drains: bool) -> None:
         async with pool(seconds=seconds) as processes:
-            await processes.warm_up()
-            (process,) = processes._processes
-            assert process._process is not None
-            os.kill(process._process.pid, signal.SIGSTOP)
+            await stop_only_process(processes)
             task = asyncio.create_task(decoded(processes, cat))
             await asyncio.sleep(0.05)
             assert not processes.stalled
