@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -160,9 +160,8 @@ class OpenFile:
         info: what its header says.
     """
 
-    def __init__(self, pool: "DecodingPool", process: DecodingProcess, info: FileInfo) -> None:
-        self._pool, self._process, self.info = pool, process, info
-        self._is_open = True
+    def __init__(self, pool: "DecodingPool", process: DecodingProcess, info: FileInfo, lease: ExitStack) -> None:
+        self._pool, self._process, self.info, self._lease = pool, process, info, lease
 
     async def decode(self, page: int, format: str, policy: MetadataPolicy = "keep-gps") -> Picture:
         """Decode a page, from 1, for an output format, with the metadata that the policy keeps.
@@ -174,9 +173,7 @@ class OpenFile:
 
     def close(self) -> None:
         """Let the process go on with another file."""
-        if self._is_open:
-            self._is_open = False
-            self._pool.release(self._process)
+        self._lease.close()
 
 
 class DecodingPool:
@@ -213,20 +210,14 @@ class DecodingPool:
             PictureTooComplex: it takes too long, or too much memory.
             ServiceError: the server is shutting down (`overloaded`).
         """
-        async with AsyncExitStack() as stack:
+        with ExitStack() as lease:  # which ends when the file is closed, or here
             if background:
-                await stack.enter_async_context(self._background)
+                await self._background.acquire()
+                lease.callback(self._background.release)
             process = await self._free.get()
+            lease.callback(self.release, process)
             process.reset()
-            try:
-                file = OpenFile(self, process, await self.run(process, process.open, content))
-            except BaseException:
-                self.release(process)
-                raise
-            try:
-                yield file
-            finally:
-                file.close()
+            yield OpenFile(self, process, await self.run(process, process.open, content), lease)
 
     async def warm_up(self) -> None:
         """Wait until all processes have started."""

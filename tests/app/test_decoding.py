@@ -196,11 +196,14 @@ def test_pool_is_stalled_while_all_processes_work_and_none_answers(cat: bytes, m
 
 def test_background_work_leaves_a_process_to_other_work(cat: bytes) -> None:
     async def run() -> None:
-        async with pool(count=2) as processes, processes.open(cat, background=True):
+        async with pool(count=2) as processes, processes.open(cat, background=True) as first:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2), processes.open(cat, background=True):
                     pass
             assert (await decoded(processes, cat)).width
+            first.close()
+            async with asyncio.timeout(10), processes.open(cat, background=True) as second:
+                assert second.info.format == "jpeg"
 
     asyncio.run(run())
 
