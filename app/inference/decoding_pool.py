@@ -142,7 +142,7 @@ class DecodingProcess:
         assert self._process is not None
         code = self._process.wait()
         if self._was_killed:
-            return ServiceError("overloaded", "the server is shutting down: send the picture again.", retry_after=1)
+            return _shutting_down()
         if sys.platform != "win32" and code == -signal.SIGPROF:
             return PictureTooComplex(
                 f"decoding the picture takes more than {seconds:g} seconds of processor time: export it again."
@@ -193,6 +193,7 @@ class DecodingPool:
             self._free.put_nowait(process)
         self._background = asyncio.Semaphore(max(1, count - 1))
         self._seconds = seconds * WALL_FACTOR
+        self._is_draining = False
         self._started: dict[DecodingProcess, float] = {}  # when the current work of a process began
 
     @property
@@ -230,6 +231,7 @@ class DecodingPool:
 
     def drain(self) -> None:
         """Let work take only a moment from now on, because the server is shutting down."""
+        self._is_draining = True
         self._seconds = min(self._seconds, SHUTDOWN_SECONDS)
         running = list(self._started.items())
 
@@ -264,8 +266,14 @@ class DecodingPool:
             process.kill()
             with suppress(Exception):
                 await asyncio.shield(asyncio.wrap_future(future))
-            if isinstance(error, TimeoutError):
-                raise PictureTooComplex(f"decoding the picture takes more than {seconds:g} seconds: export it again.") from error
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            if self._is_draining:
+                raise _shutting_down() from error
+            raise PictureTooComplex(f"decoding the picture takes more than {seconds:g} seconds: export it again.") from error
         finally:
             del self._started[process]
+
+
+def _shutting_down() -> ServiceError:
+    return ServiceError("overloaded", "the server is shutting down: send the picture again.", retry_after=1)
