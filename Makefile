@@ -18,6 +18,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= cpu

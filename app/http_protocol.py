@@ -4,6 +4,7 @@ uvicorn has neither with httptools: a header of any size is kept in memory, and 
 """
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import Literal
 
@@ -11,10 +12,13 @@ from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import error_response
+from app.metrics import Metrics
 
 MAX_HEADER_BYTES = 64 * 1024  # of request line and headers, and of what follows a body
 HEADER_SECONDS = 20.0  # for request line and headers, and for a body that nobody reads any more
 PIECE = 4 * 1024  # bytes after which headers are counted
+
+log = logging.getLogger("chromaroute.access")
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -24,6 +28,7 @@ class HttpProtocol(HttpToolsProtocol):
     connection on which no request arrives is closed after the same time, and by uvicorn five seconds after its last response.
     """
 
+    metrics: Metrics  # counts refused requests
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0  # since a request began, or a piece of its body came
     _has_progress = False  # whether either happened in the current call
@@ -43,7 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
         while data and not self.transport.is_closing():
             if self._header_bytes >= MAX_HEADER_BYTES:
                 detail = f"request line and headers have more than {MAX_HEADER_BYTES} bytes, which is the limit: send fewer."
-                self._refuse(error_response("headers-too-large", detail))
+                self._refuse(error_response("headers-too-large", detail), "headers")
                 return
             piece = data if self._reads == "body" else data[:PIECE]
             self._has_progress = False
@@ -103,15 +108,22 @@ class HttpProtocol(HttpToolsProtocol):
             self._start_timer()  # the next request waits for this response
         elif self._reads == "headers":
             detail = f"the headers were not complete after {HEADER_SECONDS:g} seconds: send them at once."
-            self._refuse(error_response("slow-client", detail))
+            self._refuse(error_response("slow-client", detail), "slow_client")
         else:
             self.transport.close()
 
-    def _refuse(self, response: JSONResponse) -> None:
-        """Answer, if no other answer has begun, and close the connection."""
+    def _refuse(self, response: JSONResponse, reason: str) -> None:
+        """Answer and record it, if no other answer has begun, and close the connection."""
         if self.cycle is None or self.cycle.response_complete:
             status = HTTPStatus(response.status_code)
             headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
             line = f"HTTP/1.1 {status} {status.phrase}\r\nconnection: close\r\n".encode()
             self.transport.write(line + headers + b"\r\n" + bytes(response.body))
+            self.metrics.refused.labels(reason).inc()
+            log.info("request refused with %d before it was complete", status, extra={"status": status, "reason": reason})
         self.transport.close()
+
+
+def http_protocol(metrics: Metrics) -> type[HttpProtocol]:
+    """The protocol for an application, whose metrics count the requests that are refused."""
+    return type("HttpProtocol", (HttpProtocol,), {"metrics": metrics})

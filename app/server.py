@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.http_protocol import HttpProtocol
+from app.http_protocol import http_protocol
 from app.inference.engine import Engine
 from app.settings import Settings
 
@@ -55,7 +55,7 @@ def run_server(app: FastAPI, settings: Settings, host: str, port: int) -> None:
         host=host,
         port=port,
         server_header=False,
-        http=HttpProtocol,
+        http=http_protocol(app.state.metrics),
         ws="none",
         access_log=False,  # app/middleware/access_log.py writes it
         log_config=None,  # see app/logs.py

@@ -167,7 +167,7 @@ class JobQueue:
                 continue
             except OSError as error:
                 log.warning("job %s cannot be checked: %r", job.card.id, error)
-        self.store.sweep(now)
+        self.store.sweep(now, self.settings.job_hours)
         self._backlog = backlog
         self.engine.metrics.job_backlog.set(backlog)
         if self._heartbeat is not None:

@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +26,8 @@ from models.errors import ChromarouteError, OptionError
 _ID = re.compile("[0-9a-f]{32}")
 _LEFTOVER_SECONDS = 86_400
 
+log = logging.getLogger("chromaroute")
+
 
 class JobStore:
     """The folder of all jobs."""
@@ -31,6 +35,7 @@ class JobStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._incoming: Counter[str | None] = Counter()  # bytes by owner, of uploads to this process that are no jobs yet
 
     def find(self, name: str) -> JobFolder | None:
         """The job with this id; None if it does not exist or cannot be read."""
@@ -64,19 +69,20 @@ class JobStore:
             ServiceError: the existing job is another one (`idempotency-key-reused`), the disk is full (`insufficient-storage`), or
                 the quota is used up (`quota-exceeded`).
         """
-        left = quota - await asyncio.to_thread(self._held_by, card.owner)
+        held, size = await asyncio.to_thread(self._held_by, card.owner), 0
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".new."))
         try:
             for name in ("in", "out"):
                 (temporary / name).mkdir()
             digest = hashlib.sha256((card.options.model_dump_json() + (card.webhook or "")).encode())
             for index, item in enumerate(items):
-                identity, size = await self._store(temporary, index, item)
-                left -= size
-                if left < 0:
-                    detail = f"your jobs hold {quota} bytes, which is the limit: delete some, or wait until they have expired."
-                    raise ServiceError("quota-exceeded", detail)
+                identity, stored = await self._store(temporary, index, item)
+                size += stored
+                self._incoming[card.owner] += stored
+                self._check_quota(held, card.owner, quota)
                 await asyncio.to_thread(digest.update, identity)
+            # other uploads of the owner may have become jobs meanwhile
+            self._check_quota(await asyncio.to_thread(self._held_by, card.owner), card.owner, quota)
             card = card.model_copy(update={"digest": digest.hexdigest()})
             await asyncio.to_thread(replace_file, temporary / "job.json", card.model_dump_json().encode())
             job = await asyncio.to_thread(self._move_into_place, temporary, card)
@@ -85,10 +91,16 @@ class JobStore:
                 raise
             raise ServiceError("insufficient-storage", PROBLEM_TYPES["insufficient-storage"].example) from error
         finally:
+            self._incoming[card.owner] -= size
             await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
         if job.card.digest != card.digest:
             raise ServiceError("idempotency-key-reused", PROBLEM_TYPES["idempotency-key-reused"].example)
         return job, job.card.arrival == card.arrival
+
+    def _check_quota(self, held: int, owner: str | None, quota: int) -> None:
+        if held + self._incoming[owner] > quota:
+            detail = f"your jobs hold {quota} bytes, which is the limit: delete some, or wait until they have expired."
+            raise ServiceError("quota-exceeded", detail)
 
     def _held_by(self, owner: str | None) -> int:
         """The bytes of all jobs of an owner."""
@@ -121,9 +133,20 @@ class JobStore:
         await asyncio.to_thread(replace_file, folder / "in" / f"{index:06}", content)
         return item.name.encode() + hashlib.sha256(content).digest(), len(content)
 
-    def sweep(self, now: datetime) -> None:
-        """Delete what was left by uploads and deletions that were interrupted a day ago."""
+    def sweep(self, now: datetime, hours: float) -> None:
+        """Delete what was left by uploads and deletions that were interrupted a day ago.
+
+        A job whose card cannot be read, because it is damaged or of a later version, is deleted as results are, `hours` hours after
+        its last change.
+        """
         for path in (*self.folder.glob(".new.*"), *self.folder.glob(".trash.*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < now.timestamp() - _LEFTOVER_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.iterdir():
+            if _ID.fullmatch(path.name) and self.find(path.name) is None:
+                with suppress(OSError):  # deleted in the meantime
+                    changed = max(entry.stat().st_mtime for entry in (path, *path.iterdir()))
+                    if changed < now.timestamp() - 3600 * hours:
+                        log.warning("job %s is deleted: its card could not be read", path.name)
+                        shutil.rmtree(path, ignore_errors=True)

@@ -8,7 +8,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,15 @@ def test_job_without_a_readable_card_is_not_found(
     for end in ("", "/events", "/result", "/result/0"):
         assert client.get(path + end).status_code == 404
     assert client.delete(path).status_code == client.post(f"{path}/cancel").status_code == 404
+
+
+def test_job_without_a_readable_card_is_deleted_when_its_results_expire(jobs: JobQueue, job: JobFolder) -> None:
+    (job.folder / "job.json").write_bytes(b"")
+    now = datetime.now(UTC)
+    jobs.store.sweep(now + timedelta(hours=23), 24)
+    assert not job.deleted
+    jobs.store.sweep(now + timedelta(hours=25), 24)
+    assert job.deleted
 
 
 @pytest.mark.parametrize("name", ["in", "out"])

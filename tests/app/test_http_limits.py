@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app import http_protocol
-from app.http_protocol import HttpProtocol
 from app.main import create_app
+from app.metrics import Metrics
 from app.settings import Settings
 from tests.server_process import Server, serving
 
@@ -58,6 +58,8 @@ def test_large_headers_are_431(server: Server, request_bytes: bytes) -> None:
     status, headers, body = send(server, request_bytes)
     assert (status, headers["content-type"], headers["connection"]) == (431, "application/problem+json", "close")
     assert json.loads(body)["type"] == "urn:chromaroute:problem:headers-too-large"
+    assert 'chromaroute_refused_total{reason="headers"}' in httpx2.get(f"{server.address}/metrics").text
+    assert "request refused with 431" in server.log.read_text()
     assert int(headers["content-length"]) == len(body)
 
 
@@ -112,9 +114,10 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def listening(app: object = answer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ServerState]]:
     """A connection to a server with the protocol and a small application, and the state of the server."""
-    config = uvicorn.Config(app, http=HttpProtocol, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
+    protocol = http_protocol.http_protocol(Metrics())
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
     state = ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         async with asyncio.timeout(10):

@@ -10,9 +10,9 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -183,6 +183,26 @@ def test_job_over_quota_is_refused_until_another_is_deleted(keyed: tuple[TestCli
     assert post_job(client, {"a.png": noise(1999)}, **headers["archive"]).status_code == 202
     assert client.delete(path, headers=headers["press"]).status_code == 204
     assert post_job(client, {"a.png": noise(1999)}, **headers["press"]).status_code == 202
+
+
+def test_uploads_at_the_same_time_share_the_quota(tmp_path: Path) -> None:
+    async def store_two() -> list[object]:
+        jobs = JobStore(tmp_path)
+        reading = asyncio.Barrier(2)
+
+        async def read() -> bytes:
+            await reading.wait()
+            return noise(1500)
+
+        def create(job_id: str) -> Coroutine[object, object, object]:
+            card = JobCard(id=job_id, arrival="1", created=datetime.now(UTC), owner="press", options=Options(), names=["a.png"])
+            return jobs.create(card, [Item("a.png", "a.png", read)], 2000)
+
+        return await asyncio.gather(create("0" * 32), create("1" * 32), return_exceptions=True)
+
+    outcomes = asyncio.run(store_two())
+    assert sorted(isinstance(outcome, ServiceError) for outcome in outcomes) == [False, True]
+    assert sum(JobFolder(folder).size for folder in tmp_path.iterdir()) == 1500
 
 
 def overlapping(count: int) -> bytes:
