@@ -7,11 +7,9 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from app.rate_limit import RateLimit
 from app.settings import SettingsError
 from models.atomic_files import replace_file
 from models.errors import OptionError
@@ -84,7 +82,7 @@ class ApiKeyStore:
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self.keys = keys
-        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        self._rate = RateLimit()
 
     def authenticate(self, secret: str) -> Key | None:
         """The key with this secret, or None. All stored hashes are compared, in constant time."""
@@ -92,12 +90,9 @@ class ApiKeyStore:
         found = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
         return found[0] if found else None
 
-    def seconds_to_wait(self, key: Key, now: float) -> float:
+    def seconds_to_wait(self, key: Key) -> float:
         """Count a request of a key; 0 if it is within the rate, or else the seconds until the next one is."""
-        rate = RateLimitItemPerMinute(key.per_minute)
-        if self._rates.hit(rate, key.name):
-            return 0.0
-        return max(1.0, self._rates.get_window_stats(rate, key.name).reset_time - now)
+        return self._rate.seconds_to_wait(key.name, key.per_minute)
 
 
 def _store(path: Path, keys: Sequence[Key]) -> None:

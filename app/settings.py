@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
+from models.engine_options import EngineName, EngineOptions, Precision, default_cache_dir
 from models.errors import ChromarouteError
 from models.imaging import MAX_PIXELS
-from models.runtime import Precision
 
 PREFIX = "CHROMAROUTE_"
 DECODER_LIMIT = 178_956_970  # pixels; the limit of Pillow
@@ -31,9 +31,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     bundle: Path = Field(EVERYDAY, description="folder of the bundle that is served")
+    engine: EngineName = Field(
+        "auto", description="runs the networks: `openvino` on processors, `torch` on any device; `auto` is OpenVINO on a processor"
+    )
     device: str = Field("cpu", description="device of torch: `cpu`, `cuda`, `mps`")
-    precision: Precision = Field("float32", description="`float32`, or `bfloat16` on processors that support it")
-    threads: int = Field(0, ge=0, description="threads of the networks; 0 leaves the choice to torch")
+    precision: Precision = Field(
+        "auto", description="`float32` or `bfloat16`; `auto` is bfloat16 with OpenVINO on processors that support it"
+    )
+    threads: int = Field(0, ge=0, description="threads of the networks; 0 for all cores")
+    cache_dir: Path = Field(
+        default_factory=default_cache_dir, description="folder for the models that OpenVINO needs, made when a bundle is first used"
+    )
     expert_bytes: int | None = Field(
         None,
         gt=0,
@@ -85,6 +93,11 @@ class Settings(BaseSettings):
         (), description="names under which the server is reached, with or without port, separated by commas; any by default"
     )
     log_format: Literal["text", "json"] = Field("text", description="`text`, or `json` with one object per line")
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """Those of the engine that runs the networks."""
+        return EngineOptions(self.engine, self.device, self.precision, self.threads, self.expert_bytes, self.cache_dir)
 
     @field_validator("cors_origins", "hosts", "webhook_origins", mode="before")
     @classmethod

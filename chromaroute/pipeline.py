@@ -7,15 +7,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import EVERYDAY, load_bundle
+from models.bundle_header import EVERYDAY
 from models.decision import Decision
+from models.engine_options import EngineName, EngineOptions, Precision, default_cache_dir
 from models.ensemble import Ensemble
 from models.errors import NotAPicture
 from models.imaging import MAX_PIXELS, WRITES, Picture, decode
+from models.loading import load_ensemble
 from models.luma import luma_of_rgb, to_uint8
 from models.options import Options, RouteOptions
 from models.pipeline import colorize, merge
-from models.runtime import Precision, Runtime
 
 Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -82,7 +83,7 @@ class Pipeline:
         saturation = Options(saturation=saturation).saturation
         picture = _picture(levels)
         ab, decision = self._ensemble.predict(picture, options)
-        return cast(Levels, merge(picture, ab * saturation, "png")), decision
+        return cast(Levels, merge(picture, ab * np.float32(saturation), "png")), decision
 
     def route(self, picture: bytes | Levels, options: RouteOptions | None = None, *, max_pixels: int = MAX_PIXELS) -> Decision:
         """The decision record of an encoded picture or an array, without colorizing it; errors as for the other methods."""
@@ -91,20 +92,32 @@ class Pipeline:
         return decision.with_file(decoded.page, decoded.page_count, decoded.metadata.notes)
 
 
-def load(folder: str | Path = EVERYDAY, *, device: str = "cpu", precision: Precision = "float32") -> Pipeline:
+def load(
+    folder: str | Path = EVERYDAY,
+    *,
+    engine: EngineName = "auto",
+    device: str = "cpu",
+    precision: Precision = "auto",
+    threads: int = 0,
+    cache_dir: str | Path | None = None,
+) -> Pipeline:
     """Load a bundle; by default the one that comes with the package.
 
     Args:
         folder: contains `manifest.json` and the weights, which are checked by sha256.
+        engine: openvino runs on processors, torch on any device of torch; auto is OpenVINO on a processor.
         device: of torch: cpu, cuda, mps.
-        precision: float32, or bfloat16 for processors that support it.
+        precision: float32 or bfloat16; auto is bfloat16 with OpenVINO on processors that support it.
+        threads: for one picture; 0 for all cores.
+        cache_dir: keeps the models that OpenVINO needs, which are made at the first use of a bundle; None for one of this user.
 
     Raises:
         BundleError, CheckpointError: the bundle cannot be loaded.
-        OptionError: `device` or `precision` cannot be used.
+        OptionError: `engine`, `device` or `precision` cannot be used.
     """
-    runtime = Runtime(device, precision)
-    return Pipeline(Ensemble(load_bundle(Path(folder)), runtime))
+    cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    options = EngineOptions(engine, device, precision, threads, cache_dir=cache)
+    return Pipeline(load_ensemble(Path(folder), options))
 
 
 def _picture(levels: Any) -> Picture:

@@ -24,7 +24,7 @@ from app.errors import PROBLEM_TYPES
 from app.main import create_app
 from app.openapi import EXAMPLES_FILE
 from app.settings import Settings
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from models.options import Options, valid_values
 from training.report.formatting import table
 from training.report.goals import goals_table

@@ -1,8 +1,6 @@
 """Loading and verifying a bundle: a folder of safetensors files with a manifest. Every file must match its sha256."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,37 +9,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from models.bundle_header import EVERYDAY, BundleHeader, card_errors, read_file, read_header
 from models.classifiers import IMAGENET_CHANNELS, Classifier, HeadClassifier, ImageNetClassifier
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
 from models.errors import BundleError, CheckpointError
 from models.expert_cache import ExpertCache
 from models.manifest import Card, ExpertCard, Manifest, RouterCard, TrunkCard, read_manifest
-from models.router import Router
 from models.vgg import STRIDE, VggTrunk
-
-EVERYDAY = Path(__file__).parent / "bundles" / "everyday"
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """The networks of a manifest, in evaluation mode. `digest` is the sha256 of the manifest.
+class Bundle(BundleHeader):
+    """A bundle with its networks in torch, in evaluation mode.
 
     With a memory budget, looking up an expert may load its file again, and raise a CheckpointError.
     """
 
-    manifest: Manifest
-    digest: str
     trunks: Mapping[str, VggTrunk]
     classifier: Classifier
-    router: Router
     experts: Mapping[str, Colorizer]
-
-    @property
-    def label(self) -> str:
-        """Name and short digest, for headers and decision records."""
-        return f"{self.manifest.name}@{self.digest[:12]}"
 
 
 def load_bundle(folder: Path = EVERYDAY, expert_bytes: int | None = None) -> Bundle:
@@ -56,16 +44,15 @@ def load_bundle(folder: Path = EVERYDAY, expert_bytes: int | None = None) -> Bun
         CheckpointError: a file is missing, or does not match the sha256 or the network of its card.
     """
     folder = folder.resolve()
-    manifest, content = read_manifest(folder)
+    header = read_header(folder)
+    manifest = header.manifest
     trunks = {name: _trunk(name, card, folder) for name, card in manifest.trunks.items()}
     classifier = _classifier(manifest.router, folder, trunks)
-    experts = ExpertCache(manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), expert_bytes)
-    others = [category for category in manifest.categories if category not in classifier.categories]
-    router = Router(classifier.categories, manifest.router.fallback, manifest.router.threshold, others)
-    if unserved := set(router.choices) - set(manifest.categories):
-        raise BundleError(f"the router of {folder} has categories without an expert: {', '.join(sorted(unserved))}.")
+    experts = ExpertCache(
+        manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), network_bytes, expert_bytes
+    )
     _check_sizes(manifest, experts)
-    return Bundle(manifest, hashlib.sha256(content).hexdigest(), trunks, classifier, router, experts)
+    return Bundle(manifest, header.digest, header.router, trunks, classifier, experts)
 
 
 def verify_bundle(folder: Path = EVERYDAY) -> list[str]:
@@ -103,19 +90,7 @@ def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing or altered, or is not a safetensors file.
     """
-    if not path.is_file():
-        raise CheckpointError(f"the file of {what}, {path}, is missing: restore the bundle.")
-    content = path.read_bytes()
-    if len(content) != card.bytes:
-        raise CheckpointError(
-            f"the file of {what}, {path}, has {len(content)} bytes and its card says {card.bytes}: restore the bundle."
-        )
-    actual = hashlib.sha256(content).hexdigest()
-    if actual != card.sha256:
-        raise CheckpointError(
-            f"the file of {what}, {path}, has the sha256 {actual} and its card says {card.sha256}: "
-            "it was altered or truncated; restore the bundle."
-        )
+    content = read_file(path, card, what)
     try:
         tensors = load(content)
     except SafetensorError as error:
@@ -124,27 +99,25 @@ def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
 
 
 def _trunk(name: str, card: TrunkCard, folder: Path) -> VggTrunk:
-    with _card_errors(f"trunk {name}"):
+    with card_errors(f"trunk {name}"):
         trunk = VggTrunk(**card.arguments)
     return _with_weights(trunk, f"trunk {name}", card, folder)
 
 
 def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Classifier:
     classifier: Classifier
-    with _card_errors("the router"):
+    with card_errors("the router"):
         if card.family == "head":
             classifier = HeadClassifier(trunks[card.trunk].channels, **card.arguments)
-        elif card.family == "imagenet":
+        else:
             if trunks[card.trunk].channels[32] != IMAGENET_CHANNELS:
                 raise ValueError(f"the classifier imagenet reads the trunk vgg16 or vgg19, not {card.trunk}")
             classifier = ImageNetClassifier(**card.arguments)
-        else:
-            raise ValueError(f"there is no classifier {card.family!r}: give head or imagenet")
     return _with_weights(classifier, "the router", card, folder)
 
 
 def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Colorizer:
-    with _card_errors(f"expert {name}"):
+    with card_errors(f"expert {name}"):
         if card.family not in COLORIZERS:
             raise ValueError(f"there is no family {card.family!r}: give one of {', '.join(COLORIZERS)}")
         family = COLORIZERS[card.family]
@@ -167,15 +140,6 @@ def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
             raise BundleError(f"the working size of trunk {name} is {trunk.working_size}: give a multiple of {STRIDE}.")
 
 
-@contextmanager
-def _card_errors(what: str) -> Iterator[None]:
-    """Turns the errors of a constructor into a BundleError that names the card."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise BundleError(f"the card of {what} is not valid: {error}.") from error
-
-
 def _with_weights(network: Network, what: str, card: Card, folder: Path) -> Network:
     """The network with the weights of its card, in evaluation mode."""
     try:
@@ -183,3 +147,9 @@ def _with_weights(network: Network, what: str, card: Card, folder: Path) -> Netw
     except RuntimeError as error:
         raise CheckpointError(f"the file of {what}, {card.file}, does not fit the network of its card: {error}") from error
     return network.eval().requires_grad_(False)
+
+
+def network_bytes(network: nn.Module) -> int:
+    """Memory of a network's parameters and buffers."""
+    tensors = (*network.parameters(), *network.buffers())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -4,16 +4,14 @@ Both return probabilities `(n, categories + 1)` whose last column is *unmapped*,
 own head is calibrated on validation pictures; the softmax of the ImageNet classifier is used as it is.
 """
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.imagenet import imagenet_categories, imagenet_mapping
 from models.torchvision_compat import vgg as torchvision_vgg
 from models.vgg import Taps
 
@@ -84,8 +82,8 @@ class ImageNetClassifier(Classifier):
         if score not in ("sum", "max"):
             raise ValueError(f"score is {score!r}: give sum or max.")
         self.score = score
-        self.categories, members = imagenet_members(mapping)
-        self.register_buffer("members", members, persistent=False)
+        self.categories = imagenet_categories(mapping)
+        self.register_buffer("members", imagenet_members(mapping), persistent=False)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
         self.classifier = torchvision_vgg.VGG(nn.Identity(), init_weights=False).classifier
 
@@ -101,26 +99,11 @@ class ImageNetClassifier(Classifier):
         return torch.cat((mapped, (1 - mapped.sum(dim=1, keepdim=True)).clamp(min=0)), dim=1)
 
 
-@cache
-def imagenet_mapping(name: str) -> tuple[str | None, ...]:
-    """The category of each of the 1000 ImageNet labels, in torchvision's order; None for labels of no category.
-
-    Raises:
-        ValueError: there is no mapping of that name.
-    """
-    table = json.loads((resources.files("models") / "imagenet_categories.json").read_text())
-    if name not in table["columns"][1:]:
-        raise ValueError(f"there is no mapping {name!r}: give one of {', '.join(table['columns'][1:])}.")
-    column = table["columns"].index(name)
-    return tuple(row[column] for row in table["labels"])
-
-
-def imagenet_members(name: str) -> tuple[tuple[str, ...], Tensor]:
-    """The categories of a mapping, and a matrix `(categories, 1000)` that is 1 where the label belongs to the category.
+def imagenet_members(name: str) -> Tensor:
+    """A matrix `(categories, 1000)` that is 1 where a label of ImageNet belongs to a category of the mapping.
 
     Raises:
         ValueError: there is no mapping of that name.
     """
     labels = imagenet_mapping(name)
-    categories = tuple(sorted({category for category in labels if category}))
-    return categories, torch.tensor([[float(label == category) for label in labels] for category in categories])
+    return torch.tensor([[float(label == category) for label in labels] for category in imagenet_categories(name)])

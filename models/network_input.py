@@ -1,20 +1,20 @@
 """The input of the networks."""
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from models.lab import luma_to_lightness
+from models.lab import Float32Array, lightness_levels
 from models.luma import UInt8Array
 
+TRUNK_STRIDE = 32  # of the deepest features of a trunk: the sides of its input are multiples of it
 MAX_ASPECT = 2.0  # of the input of the networks: longer panoramas are squeezed to it, for the networks only
 
 
-def network_input(luma: UInt8Array, size: int, stride: int) -> Tensor:
+def network_input(luma: UInt8Array, size: int, stride: int) -> Float32Array:
     """Lightness `(1,1,h,w)` in [0, 100] of a luma plane, its short side `size`, both sides multiples of `stride`."""
     height, width = luma.shape
     scale = size / min(height, width)
     sides = [max(1, round(min(side * scale, MAX_ASPECT * size) / stride)) * stride for side in (width, height)]
     small = Image.fromarray(luma).resize((sides[0], sides[1]), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return luma_to_lightness(torch.from_numpy(np.array(small)).float() / 255)[None, None]
+    L: Float32Array = lightness_levels()[np.asarray(small)][None, None]
+    return L

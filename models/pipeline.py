@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
+import numpy as np
 
 from models import chroma, encoding
 from models.chroma import YCbCr
@@ -12,6 +12,7 @@ from models.decision import Decision, Stopwatch
 from models.encoding import TiffPage
 from models.ensemble import Ensemble
 from models.imaging import MAX_PIXELS, Document, Picture
+from models.lab import Float32Array
 from models.luma import SampleArray, to_uint8
 from models.metadata import FORMAT_NAMES
 from models.options import Options
@@ -58,7 +59,7 @@ def colorize(
     return output, format, decision
 
 
-def render(picture: Picture, ab: Tensor, decision: Decision, options: Options, format: str) -> RenderedPage:
+def render(picture: Picture, ab: Float32Array, decision: Decision, options: Options, format: str) -> RenderedPage:
     """Merge predicted ab `(1,2,*,*)` with a picture and encode it in a format; the record gets all timings and notes.
 
     The file contains the record without its timings, so that equal inputs give equal files.
@@ -76,7 +77,7 @@ def render(picture: Picture, ab: Tensor, decision: Decision, options: Options, f
     record = decision.model_dump_json(exclude={"timings_ms", "other_pages"})
     metadata = replace(metadata, xmp=with_provenance(metadata.xmp, decision.bundle, decision.category, record))
     with watch.stage("merge"):
-        merged = merge(picture, ab * options.saturation, format)
+        merged = merge(picture, ab * np.float32(options.saturation), format)
     alpha: Any = picture.alpha
     if alpha is not None and not isinstance(merged, YCbCr) and alpha.dtype != merged.dtype:
         alpha = to_uint8(alpha)
@@ -100,7 +101,7 @@ def join(pages: Sequence[RenderedPage]) -> tuple[bytes, Decision]:
     return content, pages[0].decision.with_other_pages(others) if others else pages[0].decision
 
 
-def merge(picture: Picture, ab: Tensor, format: str) -> YCbCr | SampleArray:
+def merge(picture: Picture, ab: Float32Array, format: str) -> YCbCr | SampleArray:
     """The picture's own luma with ab `(1,2,*,*)` in CIELAB units of any resolution, at full size.
 
     Returns the planes of a JPEG, whose luma is the picture's; for other formats RGB `(h,w,3)`, of 16 bits where picture and format

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor
-
 from models.errors import OptionError
+from models.lab import Float32Array
 from models.options import AUTO
 
 Reason = Literal["confident", "below_threshold", "unmapped", "requested"]
@@ -65,7 +64,7 @@ class Router:
         if category != AUTO and category not in self.choices:
             raise OptionError("category", category, (AUTO, *self.choices))
 
-    def scores(self, probabilities: Tensor) -> dict[str, float]:
+    def scores(self, probabilities: Float32Array) -> dict[str, float]:
         """The probability of every choice, from those of the classifier `(categories + 1,)`.
 
         The probability of *unmapped* is that of the fallback, unless the classifier knows the fallback, as paper 004's *person*.
@@ -73,7 +72,7 @@ class Router:
         *values, unmapped = probabilities.tolist()
         return {self.fallback: unmapped, **dict(zip(self.categories, values, strict=True))}
 
-    def route(self, probabilities: Tensor, category: str = AUTO, threshold: float | None = None, soft: bool = False) -> Route:
+    def route(self, probabilities: Float32Array, category: str = AUTO, threshold: float | None = None, soft: bool = False) -> Route:
         """The route of one picture, from its probabilities `(categories + 1,)`.
 
         Args:

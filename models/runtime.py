@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import OptionError
+from models.lab import Float32Array
 
-Precision = Literal["float32", "bfloat16"]
+TorchPrecision = Literal["float32", "bfloat16"]
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -18,16 +19,24 @@ Network = TypeVar("Network", bound=nn.Module)
 class Runtime:
     """Runs networks with torch. bfloat16 halves the time on processors that support it, and changes chroma by about one level.
 
+    Args:
+        device: of torch: cpu, cuda, mps.
+        precision: of the networks.
+        threads: of torch in this process, if it is not 0.
+
     Raises:
         OptionError: torch cannot use the device, or the precision is unknown.
     """
 
     device: str = "cpu"
-    precision: Precision = "float32"
+    precision: TorchPrecision = "float32"
+    threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise OptionError("precision", self.precision, get_args(Precision))
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if self.precision not in get_args(TorchPrecision):
+            raise OptionError("precision", self.precision, get_args(TorchPrecision))
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:  # torch raises either for a device that it cannot use
@@ -38,9 +47,9 @@ class Runtime:
         network.to(device=self.device)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def to_device(self, L: Tensor) -> Tensor:
+    def tensor(self, L: Float32Array) -> Tensor:
         """Lightness `(n,1,h,w)` on the device of the networks."""
-        return L.to(self.device).contiguous(memory_format=torch.channels_last)
+        return torch.from_numpy(L).to(self.device).contiguous(memory_format=torch.channels_last)
 
     @contextmanager
     def inference(self) -> Iterator[None]:

@@ -3,20 +3,23 @@
 The output is not affected: its luma is that of the input.
 """
 
-from torch import Tensor
+from array_api_compat import array_namespace
+
+from models.lab import Array
 
 DARKEST, BRIGHTEST = 0.005, 0.995  # the quantiles that become black and white
 LEAST_RANGE = 20.0  # in L: a picture of fewer tones is not stretched more than this one, so that noise stays small
 
 
-def normalized_tones(L: Tensor) -> Tensor:
+def normalized_tones(L: Array) -> Array:
     """Lightness `(n,1,h,w)` in [0, 100], stretched so that the darkest and the brightest tones of each picture are 0 and 100.
 
     The quantiles are those of every second pixel in both directions.
     """
-    tones = L[:, :, ::2, ::2].flatten(1)
-    count = tones.shape[1]
-    ordered = tones.sort(dim=1).values
-    low, high = (ordered[:, round(share * (count - 1))].view(-1, 1, 1, 1) for share in (DARKEST, BRIGHTEST))
-    middle, half = (low + high) / 2, ((high - low) / 2).clamp(min=LEAST_RANGE / 2)
-    return (50 + (L - middle) / half * 50).clamp(0, 100)
+    xp = array_namespace(L)
+    ordered = xp.sort(xp.reshape(L[:, :, ::2, ::2], (L.shape[0], -1)), axis=1)
+    last = ordered.shape[1] - 1
+    low, high = (ordered[:, round(share * last), None, None, None] for share in (DARKEST, BRIGHTEST))
+    middle, half = (low + high) / 2, xp.clip((high - low) / 2, LEAST_RANGE / 2, None)
+    normalized: Array = xp.clip(50 + (L - middle) / half * 50, 0, 100)
+    return normalized

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from models.lab import lightness_to_luma
+from models.network_input import TRUNK_STRIDE
 from models.torchvision_compat import vgg as torchvision_vgg
 
 Taps = dict[int, Tensor]  # stride -> features (n, channels, h / stride, w / stride)
 
-STRIDE = 32  # of the deepest tap; the sides of the input must be multiples of it
+STRIDE = TRUNK_STRIDE
 
 TRUNKS: dict[str, tuple[list[str | int], bool]] = {
     # name: (make_layers' configuration, batch norm)

@@ -14,8 +14,9 @@ from sklearn.datasets import load_sample_image
 
 from app.main import create_app
 from app.settings import Settings
-from models.bundle import EVERYDAY, Bundle, load_bundle
-from models.ensemble import Ensemble
+from models.bundle import Bundle, load_bundle
+from models.bundle_header import EVERYDAY
+from models.torch_networks import TorchEnsemble
 from tests.server_process import wait_until
 
 
@@ -64,9 +65,9 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def ensemble(bundle: Bundle) -> Ensemble:
+def ensemble(bundle: Bundle) -> TorchEnsemble:
     """An ensemble of the embedded bundle."""
-    return Ensemble(bundle)
+    return TorchEnsemble(bundle)
 
 
 @pytest.fixture(scope="session")

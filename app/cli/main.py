@@ -18,12 +18,13 @@ from app.server import run_server
 from app.settings import Settings, check_exposure, load_settings
 from models import pipeline
 from models.atomic_files import replace_file
-from models.bundle import EVERYDAY, load_bundle, verify_bundle
+from models.bundle import verify_bundle
+from models.bundle_header import EVERYDAY
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
+from models.loading import load_ensemble
 from models.manifest import read_manifest
 from models.options import Options
-from models.runtime import Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Colorize black-and-white photographs.", pretty_exceptions_enable=False)
 bundle_app = typer.Typer(no_args_is_help=True, help="Inspect a bundle.")
@@ -81,7 +82,7 @@ def colorize(
 
 def _load_ensemble(settings: Settings, options: Options) -> Ensemble:
     """The ensemble of the settings, after a check of the requested category."""
-    ensemble = Ensemble(load_bundle(settings.bundle), Runtime(settings.device, settings.precision))
+    ensemble = load_ensemble(settings.bundle, settings.engine_options)
     ensemble.bundle.router.check(options.category)
     return ensemble
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,21 +10,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Literal, TypeVar
 
 import numpy as np
-import torch
 
 from app.inference.decoding_pool import DecodingPool, OpenFile
 from app.inference.idle_trim import IdleTrimmer
 from app.metrics import Metrics
 from app.schemas import VariantOptions
 from app.settings import Settings
-from models.bundle import Bundle, load_bundle
+from models.bundle_header import BundleHeader
 from models.decision import Decision, Stopwatch
 from models.ensemble import Ensemble
 from models.errors import BundleError
 from models.imaging import Picture, reduced
+from models.loading import load_ensemble
 from models.options import Options, RouteOptions
 from models.pipeline import join, render
-from models.runtime import Runtime
 
 Read = Callable[[], Awaitable[bytes]]
 Result = TypeVar("Result")
@@ -48,12 +48,10 @@ class Engine:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         self.settings, self.metrics = settings, metrics
-        self.slots = torch.get_num_threads() + 1
+        self.slots = (settings.threads or os.cpu_count() or 1) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
-        self.ensemble = self._load()
+        self.ensemble = load_ensemble(settings.bundle, settings.engine_options)
         self.draining = False
         self._is_warm = False
         self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -63,7 +61,7 @@ class Engine:
         self._foreground_count = 0
         self._foreground_idle = asyncio.Event()
         self._foreground_idle.set()
-        self._reloading: asyncio.Task[Bundle] | None = None
+        self._reloading: asyncio.Task[BundleHeader] | None = None
         self._idle_trimmer = IdleTrimmer()
 
     async def warm_up(self) -> None:
@@ -81,7 +79,7 @@ class Engine:
             self.metrics.set_bundle(self.ensemble.bundle.label)
             self._is_warm = True
 
-    async def reload(self) -> Bundle:
+    async def reload(self) -> BundleHeader:
         """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle.
 
         A call during a reload has the result of that one.
@@ -93,8 +91,8 @@ class Engine:
             self._reloading = asyncio.create_task(self._reload())
         return await asyncio.shield(self._reloading)
 
-    async def _reload(self) -> Bundle:
-        ensemble = await asyncio.to_thread(self._load)
+    async def _reload(self) -> BundleHeader:
+        ensemble = await asyncio.to_thread(load_ensemble, self.settings.bundle, self.settings.engine_options)
         try:
             await self._run_every_expert(ensemble)
         except Exception as error:
@@ -187,10 +185,6 @@ class Engine:
         self._network_pool.shutdown()
         self._picture_pool.shutdown()
         self._decoding.close()
-
-    def _load(self) -> Ensemble:
-        bundle = load_bundle(self.settings.bundle, self.settings.expert_bytes)
-        return Ensemble(bundle, Runtime(self.settings.device, self.settings.precision))
 
     async def _run_every_expert(self, ensemble: Ensemble) -> None:
         gray = Picture(np.full((128, 128), 128, np.uint8), None, "png")

@@ -43,10 +43,10 @@ class MaintenanceThread:
                 if not _succeeds(task):
                     self._tasks.put(task)
                     self._stopping.wait(RETRY_DELAY)
-            if (start := time.monotonic()) >= due and not self._stopping.is_set():
+            if time.monotonic() >= due and not self._stopping.is_set():
+                start = time.thread_time()  # without the time for which it waits for a database that cannot be reached
                 _succeeds(self._periodic)
-                end = time.monotonic()
-                due = end + max(PERIOD, IDLE_SHARE * (end - start))
+                due = time.monotonic() + max(PERIOD, IDLE_SHARE * (time.thread_time() - start))
 
 
 def _succeeds(task: Callable[[], None]) -> bool:

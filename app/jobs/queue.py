@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus
 from filelock import BaseFileLock
 
 from app.batches.results import colorize_item
@@ -31,7 +31,7 @@ from app.jobs.heartbeats import Heartbeat
 from app.jobs.maintenance_thread import PERIOD, MaintenanceThread
 from app.jobs.places import Places
 from app.jobs.store import JobStore
-from app.jobs.tasks import RETRY_DELAY, Interrupted
+from app.jobs.tasks import RETRY_DELAY, Interrupted, running
 from app.jobs.webhook_tasks import WEBHOOKS, WebhookTasks
 from app.schemas import ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
@@ -80,9 +80,9 @@ class JobQueue:
             ) from error
         self._stopping = threading.Event()
         self._places = Places(engine.slots + 1)
+        self._running = set[str]()  # ids of tasks of items that are running in threads of DBOS
+        self._idle = set[str]()  # of tasks that were not, at the last run of the periodic task, although the database says so
         self._webhooks = WebhookTasks(self.store, settings, self._stopping)
-        self._count_lock = threading.Lock()
-        self._running = 0  # tasks that are running in threads of DBOS
         self._items: set[asyncio.Task[None]] = set()  # that are being colorized
         self._backlog = 0  # unfinished items, at the last run of the periodic task
         self._worker = MaintenanceThread(lambda: self.clean_up(datetime.now(UTC)), self._stopping)
@@ -171,6 +171,7 @@ class JobQueue:
         self._backlog = backlog
         self.engine.metrics.job_backlog.set(backlog)
         if self._heartbeat is not None:
+            self._resume_unconfirmed()
             self._heartbeat.take_over(self._adopt)
 
     @property
@@ -191,13 +192,8 @@ class JobQueue:
 
         @DBOS.workflow(name="colorize", max_recovery_attempts=None)
         def colorize(job_id: str, first: int) -> None:
-            with self._count_lock:
-                self._running += 1
-            try:
+            with running(self._running):
                 self._colorize_chunk(job_id, first)
-            finally:
-                with self._count_lock:
-                    self._running -= 1
 
         self._task = colorize
         self._webhooks.register()
@@ -294,11 +290,21 @@ class JobQueue:
             await asyncio.to_thread(heartbeat.beat)
             await asyncio.sleep(PERIOD)
 
+    def _resume_unconfirmed(self) -> None:
+        """Queue the tasks again that this process has claimed without knowing: the connection was lost before it was confirmed."""
+        claimed = DBOS.list_workflows(status="PENDING", executor_id=self.settings.replica, load_input=False, load_output=False)
+        idle = [task for task in claimed if task.workflow_id not in self._running | self._webhooks.running]
+        self._resume([task for task in idle if task.workflow_id in self._idle])  # others may be about to run
+        self._idle = {task.workflow_id for task in idle}
+
     def _adopt(self, replica: str) -> None:
         pending = DBOS.list_workflows(status="PENDING", executor_id=replica)
         if pending:
             log.warning("%d tasks of the lost replica %s are queued again", len(pending), replica)
-        for queue in (QUEUE, WEBHOOKS):
-            if tasks := [task.workflow_id for task in pending if task.queue_name == queue]:
-                DBOS.resume_workflows(tasks, queue_name=queue)
+        self._resume(pending)
         self._enqueue_all()  # it may have been lost before it had queued the tasks of a job
+
+    def _resume(self, tasks: Sequence[WorkflowStatus]) -> None:
+        for queue in (QUEUE, WEBHOOKS):
+            if names := [task.workflow_id for task in tasks if task.queue_name == queue]:
+                DBOS.resume_workflows(names, queue_name=queue)

@@ -8,7 +8,7 @@ from dbos import DBOS, SetWorkflowID
 
 from app.jobs.folder import JobFolder
 from app.jobs.store import JobStore
-from app.jobs.tasks import RETRY_DELAY, Interrupted
+from app.jobs.tasks import RETRY_DELAY, Interrupted, running
 from app.jobs.webhooks import deliver
 from app.settings import Settings
 
@@ -29,13 +29,15 @@ class WebhookTasks:
 
     def __init__(self, store: JobStore, settings: Settings, stopping: threading.Event) -> None:
         self._store, self._settings, self._stopping = store, settings, stopping
+        self.running = set[str]()  # ids of tasks that are running
 
     def register(self) -> None:
         """Register the task, before the queue is launched."""
 
         @DBOS.workflow(name="webhook", max_recovery_attempts=None)
         def webhook(job_id: str, attempt: int) -> None:
-            self._deliver(job_id, attempt)
+            with running(self.running):
+                self._deliver(job_id, attempt)
 
         self._task = webhook
 
@@ -46,7 +48,7 @@ class WebhookTasks:
     def enqueue(self, job: JobFolder, now: datetime) -> None:
         """Queue the next attempt to deliver the webhook of a job that has ended, if it is due; queued attempts stay as they are."""
         delivery = job.delivery
-        if job.card.webhook is None or delivery.outcome != "pending" or (delivery.due is not None and delivery.due > now):
+        if job.card.webhook is None or delivery.outcome != "pending" or not delivery.is_due(now):
             return
         with SetWorkflowID(f"{job.card.id}-{job.card.arrival}-webhook-{delivery.attempts}"):
             DBOS.enqueue_workflow(WEBHOOKS, self._task, job.card.id, delivery.attempts)

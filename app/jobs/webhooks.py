@@ -35,6 +35,10 @@ class Delivery:
     due: datetime | None = None
     outcome: WebhookState = "pending"
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the next attempt is due. One that is further away than its delay is, too: the clock was set back."""
+        return self.due is None or not now < self.due <= now + timedelta(seconds=DELAYS[min(self.attempts, len(DELAYS) - 1)])
+
     def after(self, reason: str, now: datetime) -> "Delivery":
         """The state after an attempt; an empty `reason` is a success."""
         attempts = self.attempts + 1

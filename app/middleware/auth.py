@@ -1,7 +1,6 @@
 """ASGI middleware that authenticates API keys and enforces their rate limits."""
 
 import math
-import time
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,7 +44,7 @@ class Auth:
             await error_response("forbidden", detail)(scope, receive, send)
             return
         is_limited = scope["method"] == "POST" and scope["policy"].cost in (Cost.PICTURE, Cost.BATCH)
-        wait = math.ceil(self.keys.seconds_to_wait(key, time.time())) if is_limited else 0
+        wait = math.ceil(self.keys.seconds_to_wait(key)) if is_limited else 0
         if wait:
             self.metrics.refused.labels("rate_limit").inc()
             detail = f"the key {key.name!r} has used up its requests of this minute: wait {wait} seconds."

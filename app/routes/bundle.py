@@ -6,7 +6,7 @@ from app.dependencies import EngineDep
 from app.errors import ServiceError, problem_examples
 from app.policy import policy
 from app.schemas import BundleInfo, Category
-from models.bundle import Bundle
+from models.bundle_header import BundleHeader
 from models.errors import BundleError
 
 router = APIRouter(prefix="/v1", tags=["bundle"])
@@ -41,5 +41,5 @@ async def reload(engine: EngineDep) -> BundleInfo:
         raise ServiceError("bad-bundle", f"{error} The old bundle is still served.") from error
 
 
-def _info(bundle: Bundle) -> BundleInfo:
+def _info(bundle: BundleHeader) -> BundleInfo:
     return BundleInfo(bundle=bundle.label, digest=bundle.digest, manifest=bundle.manifest.model_dump(mode="json"))

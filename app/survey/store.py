@@ -13,12 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.errors import ServiceError
+from app.rate_limit import RateLimit
 from models.errors import ChromarouteError
 
 CARD = "survey.json"
@@ -91,7 +89,7 @@ class Survey:
             ) from error
         self.questions = {question.id: question for question in self.card.questions}
         self.votes = data_dir / "surveys" / f"{self.card.id}.sqlite"
-        self._rate = MovingWindowRateLimiter(MemoryStorage())
+        self._rate = RateLimit()
         try:
             self.votes.parent.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
@@ -123,7 +121,7 @@ class Survey:
             raise ServiceError("not-found", f"there is no question {question!r} in this survey.")
         if choice not in known.choices:
             raise ServiceError("bad-vote", f"choice is {choice!r}: give one of {', '.join(known.choices)}.")
-        if not self._rate.hit(RateLimitItemPerMinute(VOTES_PER_MINUTE), "votes"):
+        if self._rate.seconds_to_wait("votes", VOTES_PER_MINUTE):
             detail = f"more than {VOTES_PER_MINUTE} votes were sent in a minute: try again soon."
             raise ServiceError("overloaded", detail, retry_after=5)
         with self._transaction() as database:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from app import cli
 from app.cli import colorize_files
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from models.errors import ChromarouteError, OptionError, PictureError
 from tests.app.archives import tiny_picture
 

@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from app.api_keys import add_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
-from models.bundle import EVERYDAY
-from models.ensemble import Ensemble
+from models.bundle_header import EVERYDAY
 from models.manifest import MANIFEST
+from models.torch_networks import TorchEnsemble
 from tests.server_process import serving, wait_until
 
 
@@ -45,7 +45,7 @@ def test_reload_swaps_bundle_during_requests_and_rejects_invalid_bundle(
         assert 'bundle="everyday@' not in client.get("/metrics").text
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ensemble, "predict", lambda *_: 1 / 0)
+            patch.setattr(TorchEnsemble, "predict", lambda *_: 1 / 0)
             refused = client.post("/v1/bundle/reload")
             assert (refused.status_code, refused.json()["type"]) == (409, "urn:chromaroute:problem:bad-bundle")
             assert "cannot run" in refused.json()["detail"]

@@ -71,10 +71,12 @@ class Receiver:
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield self
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     def reset(self) -> None:
         """Forget everything."""

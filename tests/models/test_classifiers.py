@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from models.classifiers import HeadClassifier, ImageNetClassifier, imagenet_mapping
+from models.classifiers import HeadClassifier, ImageNetClassifier
+from models.imagenet import imagenet_mapping
 from models.router import Router
 from models.torchvision_compat import vgg
 from models.vgg import VggTrunk

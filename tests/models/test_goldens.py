@@ -5,6 +5,7 @@ After a deliberate change, or a new bundle: python -m tests.models.test_goldens
 
 import io
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,15 +13,18 @@ import torch
 from PIL import Image
 from skimage import data
 from skimage.color import deltaE_ciede2000
-from torch import Tensor
 from torch.nn import functional as F
 
 from models.bundle import Bundle, load_bundle
 from models.colorizers import COLORIZERS, TapColorizer
+from models.engine_options import EngineOptions, Precision
 from models.ensemble import Ensemble
 from models.imaging import decode
+from models.lab import Float32Array
+from models.loading import load_ensemble
 from models.network_input import network_input
 from models.options import RouteOptions
+from models.torch_networks import TorchEnsemble
 from models.vgg import VggTrunk
 from tests.picture_files import Array
 
@@ -35,9 +39,9 @@ def cat() -> bytes:
     return buffer.getvalue()
 
 
-def reduced(ab: Tensor) -> Array:
+def reduced(ab: Float32Array) -> Array:
     """ab `(2,8,12)` of any output."""
-    return np.asarray(F.interpolate(ab.float(), (8, 12), mode="area")[0].to(torch.float16))
+    return np.asarray(F.interpolate(torch.from_numpy(ab), (8, 12), mode="area")[0].to(torch.float16))
 
 
 def family_output(name: str) -> Array:
@@ -48,9 +52,9 @@ def family_output(name: str) -> Array:
     for parameter in network.parameters():  # not by the initialization of torch, which may change
         values = np.random.default_rng(parameter.numel()).standard_normal(parameter.shape, dtype=np.float32)
         parameter.data = torch.from_numpy(values) / max(1, parameter[0].numel()) ** 0.5
-    L = network_input(decode(cat()).luma, max(64, network.stride), network.stride)
+    L = torch.from_numpy(network_input(decode(cat()).luma, max(64, network.stride), network.stride))
     with torch.inference_mode():
-        return reduced(network(L))
+        return reduced(network(L).float().numpy())
 
 
 def expert_output(ensemble: Ensemble, category: str) -> Array:
@@ -75,7 +79,7 @@ def test_every_family_gives_its_golden_color(family: str) -> None:
 
 
 def test_every_expert_gives_its_golden_color_with_one_thread_and_with_two() -> None:
-    ensemble = Ensemble(load_bundle())
+    ensemble = TorchEnsemble(load_bundle())
     threads = torch.get_num_threads()
     with np.load(GOLDENS) as goldens:
         assert set(categories_by_expert(ensemble.bundle)) == {name.split("/")[1] for name in goldens if name.startswith("expert/")}
@@ -88,9 +92,18 @@ def test_every_expert_gives_its_golden_color_with_one_thread_and_with_two() -> N
             torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_openvino_gives_the_golden_colors_in_every_precision(precision: Precision) -> None:
+    ensemble = load_ensemble(options=EngineOptions("openvino", precision=precision))
+    experts = {expert: category for category, expert in ensemble.bundle.manifest.categories.items()}
+    with np.load(GOLDENS) as goldens:
+        for expert, category in experts.items():
+            assert difference(expert_output(ensemble, category), goldens[f"expert/{expert}"]) < TOLERANCE, expert
+
+
 def main() -> None:
     """Write the goldens."""
-    ensemble = Ensemble(load_bundle())
+    ensemble = TorchEnsemble(load_bundle())
     families = {f"family/{name}": family_output(name) for name in COLORIZERS}
     experts = {
         f"expert/{expert}": expert_output(ensemble, category) for expert, category in categories_by_expert(ensemble.bundle).items()

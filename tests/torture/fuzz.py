@@ -31,7 +31,8 @@ with atheris.instrument_imports(include=["models", "app", "PIL", "zipfile", "saf
     from app.errors import ServiceError
     from app.settings import Settings
     from models import xmp
-    from models.bundle import EVERYDAY, load_bundle
+    from models.bundle import load_bundle
+    from models.bundle_header import EVERYDAY
     from models.decoders import format_of
     from models.errors import BundleError, PictureError
     from models.imaging import Document

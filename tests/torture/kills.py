@@ -26,11 +26,11 @@ from tests.server_process import free_port, serving, wait_until  # noqa: E402
 ITEMS = 1000
 
 
-def archive() -> bytes:
+def archive(items: int = ITEMS) -> bytes:
     """Small pictures that differ."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        for index in range(ITEMS):
+        for index in range(items):
             content = io.BytesIO()
             Image.effect_noise((200 + index % 100, 150), 60).save(content, "JPEG")
             file.writestr(f"{index:04}.jpg", content.getvalue())

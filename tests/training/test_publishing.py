@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from models.bundle import Bundle, load_bundle, verify_bundle
 from models.decision import Decision
-from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError
 from models.imaging import Picture
+from models.torch_networks import TorchEnsemble
 from models.torchvision_compat import vgg
 from tests.cli_runner import invoke, set_options
 from tests.small_runs import SETS
@@ -160,7 +160,7 @@ def publish_with_imagenet_router(out: Path, manifest: Path, runs: Path, router: 
     """A bundle with that router, and its decision for a gray picture."""
     publish(manifest, runs, out, f'router={{classifier="imagenet", {router}}}')
     bundle = load_bundle(out)
-    return bundle, Ensemble(bundle).predict(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
+    return bundle, TorchEnsemble(bundle).predict(Picture(np.full((50, 60), 90, np.uint8), None, "PNG"))[1]
 
 
 def test_imagenet_router_sums_the_probabilities_of_the_labels_of_a_category(

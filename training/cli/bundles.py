@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from models.runtime import Runtime
 from training.cli.options import (
     INDEX,

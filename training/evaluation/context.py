@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from models.bundle import load_bundle
-from models.ensemble import Ensemble
 from models.lab import srgb_to_lab
+from models.torch_networks import TorchEnsemble
 from training.data.dataset_index import Entry, read_pictures
 from training.data.packs import decode_rgb, rgb_tensor
 from training.evaluation.judge import Judge
@@ -38,15 +38,15 @@ class EvaluationContext:
         extractor_names: how the report describes them.
     """
 
-    bundles: Mapping[str, Ensemble]
-    variants: Mapping[str, Ensemble]
+    bundles: Mapping[str, TorchEnsemble]
+    variants: Mapping[str, TorchEnsemble]
     mean_ab: Tensor
     random_ab: Mapping[str, Tensor]
     extractors: Mapping[str, FeatureExtractor]
     extractor_names: Mapping[str, str]
 
 
-def build_context(bundles: Mapping[str, Ensemble], entries: Sequence[Entry], judge: Judge | None) -> EvaluationContext:
+def build_context(bundles: Mapping[str, TorchEnsemble], entries: Sequence[Entry], judge: Judge | None) -> EvaluationContext:
     """The context for the pictures of `entries`. Each picture gets the ab of another one, by a random permutation, if there is one.
 
     Raises:
@@ -87,7 +87,7 @@ def _extractors(judge: Judge | None) -> tuple[dict[str, FeatureExtractor], dict[
     return extractors, names
 
 
-def _variants(ensemble: Ensemble) -> dict[str, Ensemble]:
+def _variants(ensemble: TorchEnsemble) -> dict[str, TorchEnsemble]:
     """The same bundle with other temperatures of the annealed mean and a plain readout, if any expert has a temperature."""
     experts = ensemble.bundle.experts
     if not any(hasattr(expert, "temperature") for expert in experts.values()):
@@ -99,5 +99,5 @@ def _variants(ensemble: Ensemble) -> dict[str, Ensemble]:
             for option, value in {"temperature": temperature, **PLAIN_READOUT}.items():
                 if hasattr(expert, option):
                     setattr(expert, option, value)
-        variants[name] = Ensemble(replace(ensemble.bundle, experts=copies), ensemble.runtime)
+        variants[name] = TorchEnsemble(replace(ensemble.bundle, experts=copies), ensemble.runtime)
     return variants

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 
 from models.bundle import load_bundle
-from models.ensemble import Ensemble
 from models.runtime import Runtime
+from models.torch_networks import TorchEnsemble
 from training.data.dataset_index import DataError, Entry, read_pictures
 from training.data.packs import decode_rgb
 from training.evaluation.build_report import build_report
@@ -53,8 +53,8 @@ class Evaluation:
 
 
 def evaluate(
-    bundle: Ensemble,
-    others: Mapping[str, Ensemble],
+    bundle: TorchEnsemble,
+    others: Mapping[str, TorchEnsemble],
     entries: Sequence[Entry],
     index_entries: Sequence[Entry],
     judge: Judge | None = None,
@@ -94,7 +94,7 @@ def evaluate(
     return Evaluation(report, names, table)
 
 
-def load_bundles(folders: Sequence[Path], runtime: Runtime) -> dict[str, Ensemble]:
+def load_bundles(folders: Sequence[Path], runtime: Runtime) -> dict[str, TorchEnsemble]:
     """Bundles by name; by name and digest if names occur twice.
 
     Raises:
@@ -104,7 +104,8 @@ def load_bundles(folders: Sequence[Path], runtime: Runtime) -> dict[str, Ensembl
     loaded = [load_bundle(folder) for folder in folders]
     names = Counter(bundle.manifest.name for bundle in loaded)
     by_name = {
-        bundle.manifest.name if names[bundle.manifest.name] == 1 else bundle.label: Ensemble(bundle, runtime) for bundle in loaded
+        bundle.manifest.name if names[bundle.manifest.name] == 1 else bundle.label: TorchEnsemble(bundle, runtime)
+        for bundle in loaded
     }
     if len(by_name) < len(loaded):
         raise DataError(f"one of the bundles {', '.join(map(str, folders))} is given twice: give each once.")

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from models import chroma
 from models.ensemble import Ensemble
 from models.imaging import Picture
-from models.lab import srgb_to_lab
+from models.lab import Float32Array, srgb_to_lab
 from models.router import Route
 from training.data.dataset_index import Entry
 from training.data.packs import rgb_tensor
@@ -81,7 +80,7 @@ def evaluate_image(context: EvaluationContext, entry: Entry, rgb: np.ndarray) ->
     )
 
 
-def merge_rgb(picture: Picture, ab: Tensor) -> np.ndarray:
+def merge_rgb(picture: Picture, ab: Float32Array) -> np.ndarray:
     """RGB bytes `(h,w,3)` of a gray picture and ab at any resolution, merged as at inference."""
     rgb: np.ndarray = chroma.join_rgb(picture.luma, chroma.chroma_planes(picture.luma, ab))
     return rgb
@@ -97,10 +96,10 @@ def color_counts(rgb: np.ndarray) -> np.ndarray:
 def _baselines(context: EvaluationContext, entry: Entry, picture: Picture, truth: Truth) -> dict[Method, Colorized]:
     outputs = {
         method.GRAY: np.repeat(picture.luma[..., None], 3, axis=2),
-        method.CONSTANT: merge_rgb(picture, context.mean_ab),
+        method.CONSTANT: merge_rgb(picture, context.mean_ab.numpy()),
     }
     if (random_ab := context.random_ab.get(entry.sha256)) is not None:
-        outputs[method.RANDOM] = merge_rgb(picture, random_ab.float())
+        outputs[method.RANDOM] = merge_rgb(picture, random_ab.float().numpy())
     return {Method(name=name): (output, scores(output, truth)) for name, output in outputs.items()}
 
 
@@ -130,7 +129,7 @@ class _ExpertOutputs:
     def __init__(self, ensemble: Ensemble, picture: Picture, truth: Truth) -> None:
         self.ensemble, self.picture, self.truth = ensemble, picture, truth
         self.probabilities, self._predict = ensemble.inspect(picture)
-        self._ab: dict[str, Tensor] = {}
+        self._ab: dict[str, Float32Array] = {}
         self._outputs: dict[str, Colorized] = {}
 
     def colorize(self, expert: str) -> Colorized:
@@ -145,6 +144,6 @@ class _ExpertOutputs:
         outputs = {name: self.colorize(name) for name in self.ensemble.expert_weights(route)}
         return next(iter(outputs.values())) if len(outputs) == 1 else self._scored(self.ensemble.blend(route, self._ab))
 
-    def _scored(self, ab: Tensor) -> Colorized:
+    def _scored(self, ab: Float32Array) -> Colorized:
         rgb = merge_rgb(self.picture, ab)
         return rgb, scores(rgb, self.truth)

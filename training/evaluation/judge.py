@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from models.classifiers import imagenet_members
 from models.ensemble import Ensemble
 from models.errors import CheckpointError
+from models.imagenet import imagenet_categories
 from models.lab import srgb_to_lab
 from models.torchvision_compat import get_model
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD
@@ -172,7 +173,7 @@ def _imagenet_judge(name: str, file: Path, device: torch.device) -> Judge:
         raise CheckpointError(
             f"the judge {name}={file} cannot be used ({error}): give a classifier of torchvision and its weights."
         ) from error
-    categories, members = imagenet_members("everyday")
+    categories, members = imagenet_categories("everyday"), imagenet_members("everyday")
     members = members.to(device)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 

@@ -123,7 +123,7 @@ def robustness_results(
 
 def _scores(ensemble: Ensemble, luma: Levels, true_ab: Floats, margin: int) -> VariedScores:
     predicted, decision = ensemble.predict(Picture(luma, None, "png"))
-    whole = chroma.resize(predicted.cpu(), (luma.shape[0], luma.shape[1]))[0].permute(1, 2, 0).numpy()
+    whole = np.moveaxis(chroma.resize(predicted, (luma.shape[0], luma.shape[1]))[0], 0, 2)
     height, width = true_ab.shape[:2]
     ab = whole[margin : margin + height, margin : margin + width]
     inside = torch.zeros(luma.shape, dtype=torch.bool).numpy()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.bundle import EVERYDAY, read_weights
+from models.bundle import read_weights
+from models.bundle_header import EVERYDAY
 from models.errors import CheckpointError
 from models.manifest import read_manifest
 from models.vgg import TRUNKS, VggTrunk

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.bundle import EVERYDAY, read_weights
+from models.bundle import read_weights
+from models.bundle_header import EVERYDAY
 from models.colorizers.vgg_expert import WIDTHS, VggExpert
 from models.errors import CheckpointError
 from models.manifest import Card, read_manifest

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import chroma
 from models.colorizers import Colorizer
 from models.colorizers.vgg_expert import VggExpert
 from models.lab import lab_to_srgb
@@ -93,7 +92,7 @@ def _all_readouts(network: VggExpert, L: Tensor) -> Iterator[Tensor]:
 def _quarter_ab(network: Colorizer, L: Tensor) -> Tensor:
     """Ab `(n,2,s/4,s/4)` that a network predicts for L `(n,1,s,s)`."""
     height, width = L.shape[-2:]
-    return chroma.resize(network(L).float(), (height // 4, width // 4))
+    return F.interpolate(network(L).float(), (height // 4, width // 4), mode="bilinear")
 
 
 def _colorfulness(L: Tensor, ab: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from models.classifiers import HeadClassifier, imagenet_mapping
+from models.classifiers import HeadClassifier
+from models.imagenet import imagenet_categories
 from models.manifest import RouterCard, TrunkCard
 from training.config.bundle_recipe import ImageNetRouter
 from training.data.batches import plain_batches
@@ -54,4 +55,4 @@ def imagenet_router(options: ImageNetRouter, cards: CardBuilder) -> tuple[Router
         RouterCard, "router", dense, "", family="imagenet", arguments={"mapping": options.mapping, "score": options.score},
         trunk=options.network, threshold=options.threshold, fallback=options.fallback, license=IMAGENET_LICENSE,
     )  # fmt: skip
-    return card, sorted({category for category in imagenet_mapping(options.mapping) if category})
+    return card, list(imagenet_categories(options.mapping))

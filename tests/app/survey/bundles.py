@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 
 VOTER = "0123456789abcdef" * 2
 Key = dict[str, dict[str, dict[str, str]]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from tests.app.survey.bundles import Key, copy_everyday
 from tests.cli_runner import invoke
 from training.data.dataset_index import write_index

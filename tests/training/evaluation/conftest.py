@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from models.runtime import Runtime
 from tests.cli_runner import invoke
 from tests.small_runs import SETS, train_arguments

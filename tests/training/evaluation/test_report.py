@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.bundle import EVERYDAY
+from models.bundle_header import EVERYDAY
 from models.errors import CheckpointError
 from tests.cli_runner import invoke
 from training.cli.bundles import _command

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.bundle import EVERYDAY, load_bundle
+from models.bundle import load_bundle
+from models.bundle_header import EVERYDAY
 from models.ensemble import Ensemble
+from models.torch_networks import TorchEnsemble
 from training.evaluation.robustness import BORDERED, VARIATIONS, robustness_results, varied_scores
 from training.metrics.color import lab
 from training.metrics.evenness import blotches
 
 
 @pytest.fixture(scope="module")
-def ensemble() -> Ensemble:
-    return Ensemble(load_bundle(EVERYDAY))
+def ensemble() -> TorchEnsemble:
+    return TorchEnsemble(load_bundle(EVERYDAY))
 
 
 def test_every_variation_but_the_first_changes_the_picture(photographs: dict[str, Image.Image]) -> None:

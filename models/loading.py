@@ -1,0 +1,35 @@
+"""Loads a bundle into an engine."""
+
+from pathlib import Path
+
+from models.bundle_header import EVERYDAY, read_header
+from models.engine_options import EngineOptions
+from models.ensemble import Ensemble
+from models.errors import OptionError
+
+
+def load_ensemble(folder: Path = EVERYDAY, options: EngineOptions | None = None) -> Ensemble:
+    """The bundle in `folder`, whose files are checked, ready to colorize.
+
+    Raises:
+        BundleError: there is no manifest, or it is not valid.
+        CheckpointError: a file is missing, or does not match the sha256 or the network of its card.
+        OptionError: the engine cannot use the device.
+    """
+    options = options or EngineOptions()
+    folder = folder.resolve()
+    on_processor = options.device == "cpu"
+    if options.engine == "openvino" and not on_processor:
+        raise OptionError("device", options.device, "cpu, or choose the engine torch")
+    # each engine is imported where it is used, because importing torch takes seconds and 200 MB
+    if options.engine == "openvino" or (options.engine == "auto" and on_processor):
+        from models.openvino_networks import OpenVinoNetworks
+
+        header = read_header(folder)
+        return Ensemble(header, OpenVinoNetworks(folder, header, options))
+    from models.bundle import load_bundle
+    from models.runtime import Runtime
+    from models.torch_networks import TorchEnsemble
+
+    precision = "float32" if options.precision == "auto" else options.precision
+    return TorchEnsemble(load_bundle(folder, options.expert_bytes), Runtime(options.device, precision, options.threads))

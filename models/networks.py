@@ -1,0 +1,34 @@
+"""What an ensemble asks of the engine that runs the networks of a bundle. Arrays are NumPy's."""
+
+from typing import Any, Protocol
+
+from models.lab import Float32Array
+
+
+class Networks(Protocol):
+    """The networks of a bundle. Methods may be called from several threads."""
+
+    def features(self, trunk: str, L: Float32Array) -> Any:
+        """What a trunk makes of lightness `(1,1,h,w)` in [0, 100], in a form that only the engine knows."""
+
+    def probabilities(self, features: Any) -> Float32Array:
+        """Those of the classifier `(categories + 1,)`, the last of them *unmapped*, from the features of its trunk."""
+
+    def stride(self, expert: str) -> int:
+        """Of which the sides of the input of an expert are multiples.
+
+        Raises:
+            CheckpointError: the expert was evicted from memory, and its file has changed.
+        """
+
+    def ab(self, expert: str, L: Float32Array, features: Any | None) -> Float32Array:
+        """Chrominance `(1,2,h',w')` in CIELAB units of lightness `(1,1,h,w)` in [0, 100], at the resolution of the expert.
+
+        Args:
+            expert: its name.
+            L: the lightness.
+            features: of the trunk that the expert reads, if it reads one.
+
+        Raises:
+            CheckpointError: the expert was evicted from memory, and its file has changed.
+        """

@@ -1,0 +1,82 @@
+"""Finds the OpenVINO models of a bundle, or makes them in a process of its own."""
+
+import hashlib
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import openvino
+from pydantic import ValidationError
+
+from models.errors import BundleError
+from models.openvino_index import INDEX, Index
+
+ROOT = Path(__file__).parents[1]  # from which the process imports this package
+EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from models.openvino_export import main; main()"
+
+log = logging.getLogger("chromaroute")
+
+
+def find_models(folder: Path, digest: str, cache_dir: Path) -> tuple[Path, Index]:
+    """The folder of the models of a bundle, and its index.
+
+    They are made if the cache does not have them: they depend on the bundle, the version of OpenVINO, and the code of the networks.
+
+    Args:
+        folder: of the bundle.
+        digest: of its manifest.
+        cache_dir: keeps the models. If it cannot be written, they are made in a temporary folder.
+
+    Raises:
+        BundleError: the networks cannot be loaded, or OpenVINO cannot run them.
+    """
+    key = hashlib.sha256(f"{digest} {openvino.__version__}".encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        key.update(path.read_bytes())
+    target = cache_dir / f"openvino-{key.hexdigest()[:24]}"
+    if (index := _read_index(target)) is not None:
+        return target, index
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".openvino."))
+    except OSError as error:
+        made = Path(tempfile.mkdtemp(prefix="chromaroute-openvino-"))
+        log.warning("models cannot be kept in %s (%s): they are made again at every start", cache_dir, error)
+    log.info("models of the bundle in %s are made, once", folder)
+    try:
+        _export(folder, made)
+        if made.parent != cache_dir:
+            target = made
+        else:
+            shutil.rmtree(target, ignore_errors=True)  # it is damaged, if it exists
+            with suppress(OSError):  # another process has made it meanwhile
+                made.rename(target)
+    finally:
+        if made != target:
+            shutil.rmtree(made, ignore_errors=True)
+    index = _read_index(target)
+    if index is None:
+        raise BundleError(f"the models in {target} cannot be read: delete this folder.")
+    return target, index
+
+
+def _export(folder: Path, target: Path) -> None:
+    command = [sys.executable, "-P", "-c", EXPORT, str(ROOT), str(folder), str(target)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
+        raise BundleError(f"the bundle in {folder} cannot be loaded: {reason}")
+
+
+def _read_index(folder: Path) -> Index | None:
+    """The index of a folder of models; None if there is none, or if a file differs from it."""
+    try:
+        index = Index.model_validate_json((folder / INDEX).read_bytes())
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in index.digests}
+    except (OSError, ValidationError):
+        return None
+    return index if digests == index.digests else None

@@ -1,0 +1,177 @@
+"""Writes the networks of a bundle as OpenVINO models.
+
+    python -m models.openvino_export BUNDLE FOLDER
+
+A process of its own does this once for a bundle, so that servers never import torch, which takes more time and memory to start than
+everything else together. Experts whose models differ only in numbers share one model, which reads these numbers as inputs: it is
+compiled once, and its memory is needed once.
+"""
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from openvino import Model, opset13
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from models.atomic_files import replace_file
+from models.bundle import Bundle, load_bundle
+from models.classifiers import Classifier
+from models.colorizers import Colorizer, TapColorizer
+from models.errors import ChromarouteError
+from models.openvino_index import INDEX, ExpertFiles, Index, TrunkFiles
+from models.vgg import STRIDE, Taps, VggTrunk
+
+SIDE = 2 * STRIDE  # in pixels, of the lightness with which networks are traced
+
+
+def export(bundle: Bundle, folder: Path) -> None:
+    """Write the models of a bundle: of each trunk with the classifier that reads it, and of the experts; then the index."""
+    L = torch.zeros(1, 1, SIDE, SIDE)
+    trunks: dict[str, TrunkFiles] = {}
+    converted: dict[str, Model] = {}
+    with torch.inference_mode():
+        for name, trunk in bundle.trunks.items():
+            strides = _strides_that_are_read(bundle, name, L)
+            classifier = bundle.classifier if bundle.manifest.router.trunk == name else None
+            file = f"trunk-{name}.xml"
+            openvino.save_model(_converted(_Trunk(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False)
+            trunks[name] = TrunkFiles(model=file, taps=strides)
+        for name, card in bundle.manifest.experts.items():
+            expert = bundle.experts[name]
+            if card.trunk is None:
+                converted[name] = _converted(expert, (L,))
+            else:
+                strides, taps = trunks[card.trunk].taps, bundle.trunks[card.trunk](L)
+                converted[name] = _converted(_TapExpert(expert, strides), (L, *(taps[stride] for stride in strides)))
+    experts = {}
+    for names in _groups(converted):
+        for name, files in _save_group({name: converted[name] for name in names}, folder).items():
+            experts[name] = ExpertFiles(model=files[0], weights=files[1], stride=bundle.experts[name].stride)
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    index = Index(trunks=trunks, experts=experts, digests=digests)
+    replace_file(folder / INDEX, index.model_dump_json(indent=1).encode())
+
+
+class _RecordedTaps(dict[int, Tensor]):
+    """Taps that know which of them were read."""
+
+    def __init__(self, taps: Taps) -> None:
+        super().__init__(taps)
+        self.used: set[int] = set()
+
+    def __getitem__(self, stride: int) -> Tensor:
+        self.used.add(stride)
+        return super().__getitem__(stride)
+
+
+class _Trunk(nn.Module):
+    """A trunk with outputs in a fixed order: some taps, then the probabilities of a classifier."""
+
+    def __init__(self, trunk: VggTrunk, strides: list[int], classifier: Classifier | None) -> None:
+        super().__init__()
+        self.trunk, self.strides, self.classifier = trunk, strides, classifier
+
+    def forward(self, L: Tensor) -> tuple[Tensor, ...]:
+        taps = self.trunk(L)
+        outputs = [taps[stride] for stride in self.strides]
+        return tuple(outputs if self.classifier is None else [*outputs, self.classifier(taps)])
+
+
+class _TapExpert(nn.Module):
+    """An expert with inputs in a fixed order: lightness, then taps."""
+
+    def __init__(self, network: Colorizer, strides: list[int]) -> None:
+        super().__init__()
+        self.network, self.strides = network, strides
+
+    def forward(self, L: Tensor, *taps: Tensor) -> Tensor:
+        assert isinstance(self.network, TapColorizer)
+        return self.network.forward_from_taps(dict(zip(self.strides, taps, strict=True)), L)
+
+
+def _strides_that_are_read(bundle: Bundle, trunk: str, L: Tensor) -> list[int]:
+    """The strides of the taps of a trunk that any of its experts reads."""
+    taps = _RecordedTaps(bundle.trunks[trunk](L))
+    for name, card in bundle.manifest.experts.items():
+        if card.trunk == trunk:
+            expert = bundle.experts[name]
+            assert isinstance(expert, TapColorizer)
+            expert.forward_from_taps(taps, L)
+    return sorted(taps.used)
+
+
+def _converted(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of sizes that it follows, and of being deprecated
+        traced = torch.jit.trace(network.eval(), inputs, check_trace=False)  # type: ignore[no-untyped-call]
+        return openvino.convert_model(traced, example_input=inputs)
+
+
+def _groups(models: Mapping[str, Model]) -> Iterable[list[str]]:
+    """The names of models that have the same operations."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, model in models.items():
+        shape = tuple(f"{each.get_type_name()} {each.outputs()} {each.get_attributes()}" for each in model.get_ordered_ops())
+        groups.setdefault(shape, []).append(name)
+    return groups.values()
+
+
+def _save_group(models: Mapping[str, Model], folder: Path) -> dict[str, tuple[str, str | None]]:
+    """Write one model for models that have the same operations, and the numbers in which they differ for each of them.
+
+    Returns the names of the files of the model and of its numbers, by the name of the expert.
+    """
+    first, *others = models
+    file = f"expert-{first}.xml"
+    if not others:
+        openvino.save_model(models[first], folder / file, compress_to_fp16=False)
+        return {first: (file, None)}
+    constants = {
+        name: [each for each in model.get_ordered_ops() if each.get_type_name() == "Constant"] for name, model in models.items()
+    }
+    differing = [
+        place
+        for place, constant in enumerate(constants[first])
+        if any(not np.array_equal(constant.data, constants[name][place].data) for name in others)
+    ]
+    for name in models:
+        numbers = {_name(place): np.array(constants[name][place].data) for place in differing}
+        save_file(numbers, folder / f"expert-{name}.safetensors")
+    parameters = []
+    for place in differing:
+        constant = constants[first][place]
+        parameter = opset13.parameter(list(constant.shape), constant.get_element_type(), name=_name(place))
+        parameter.output(0).get_tensor().set_names({_name(place)})
+        for target in constant.output(0).get_target_inputs():
+            target.replace_source_output(parameter.output(0))
+        parameters.append(parameter)
+    models[first].add_parameters(parameters)
+    models[first].validate_nodes_and_infer_types()
+    openvino.save_model(models[first], folder / file, compress_to_fp16=False)
+    return {name: (file, f"expert-{name}.safetensors") for name in models}
+
+
+def _name(place: int) -> str:
+    """Of the input that replaces a constant; the tracer names other inputs by numbers."""
+    return f"constant-{place}"
+
+
+def main() -> None:
+    """Write the models of a bundle; the message of an error goes to the standard error."""
+    torch.set_num_threads(1)  # the networks are small, and only traced
+    bundle, folder = map(Path, sys.argv[1:])
+    try:
+        export(load_bundle(bundle), folder)
+    except ChromarouteError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

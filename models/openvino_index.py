@@ -1,0 +1,28 @@
+"""The index of a folder of OpenVINO models."""
+
+from pydantic import BaseModel
+
+INDEX = "index.json"
+
+
+class TrunkFiles(BaseModel):
+    """A trunk: its model, which returns the taps of these strides, and the probabilities if the classifier reads it."""
+
+    model: str
+    taps: list[int]
+
+
+class ExpertFiles(BaseModel):
+    """An expert: its model, the numbers that the model reads as further inputs, and the stride of its input."""
+
+    model: str
+    weights: str | None
+    stride: int
+
+
+class Index(BaseModel):
+    """What a folder contains, and the sha256 of every file."""
+
+    trunks: dict[str, TrunkFiles]
+    experts: dict[str, ExpertFiles]
+    digests: dict[str, str]

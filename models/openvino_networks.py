@@ -1,0 +1,101 @@
+"""Runs the networks of a bundle with OpenVINO, on processors: two to three times as fast as torch, in a fraction of the memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from openvino import Core, InferRequest, Tensor
+from safetensors.numpy import load_file
+
+from models.bundle_header import BundleHeader, read_file
+from models.engine_options import EngineOptions
+from models.expert_cache import ExpertCache
+from models.lab import Float32Array
+from models.openvino_cache import find_models
+
+_PRECISIONS = {"auto": "bf16", "bfloat16": "bf16", "float32": "f32"}  # OpenVINO uses f32 where the processor has no bfloat16
+
+Features = Mapping[str, Sequence[Float32Array]]  # taps, and probabilities if the classifier reads the trunk
+
+
+class OpenVinoNetworks:
+    """The networks of the bundle in a folder; see `models.networks.Networks`.
+
+    Args:
+        folder: of the bundle, whose files are checked.
+        bundle: what its manifest says.
+        options: of the engine.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+        CheckpointError: a file is missing or altered.
+    """
+
+    def __init__(self, folder: Path, bundle: BundleHeader, options: EngineOptions) -> None:
+        for name, card in bundle.manifest.cards().items():
+            read_file(folder / card.file, card, name)
+        self._folder, self._index = find_models(folder, bundle.digest, options.cache_dir)
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
+        self._core = Core()
+        self._core.set_property("CPU", {**hints, **({"INFERENCE_NUM_THREADS": options.threads} if options.threads else {})})
+        self._shared: dict[str, InferRequest] = {}
+        self._experts = ExpertCache(self._index.experts, self._load, lambda expert: expert.bytes, options.expert_bytes)
+        self._lock = Lock()
+
+    def features(self, trunk: str, L: Float32Array) -> Features:
+        files = self._index.trunks[trunk]
+        with self._lock:
+            outputs = _infer(self._request(files.model), [L])
+        return {"taps": outputs[: len(files.taps)], "probabilities": outputs[len(files.taps) :]}
+
+    def probabilities(self, features: Features) -> Float32Array:
+        probabilities: Float32Array = features["probabilities"][0][0]
+        return probabilities
+
+    def stride(self, expert: str) -> int:
+        return self._index.experts[expert].stride
+
+    def ab(self, expert: str, L: Float32Array, features: Features | None) -> Float32Array:
+        with self._lock:
+            loaded = self._experts[expert]
+            for name, numbers in loaded.weights.items():
+                loaded.request.set_tensor(name, numbers)
+            return _infer(loaded.request, [L] if features is None else [L, *features["taps"]])[0]
+
+    def _load(self, name: str) -> "_Expert":
+        files = self._index.experts[name]
+        if files.weights is None:
+            size = (self._folder / files.model).with_suffix(".bin").stat().st_size
+            return _Expert(self._compiled(files.model), {}, size)
+        arrays = load_file(self._folder / files.weights)
+        weights = {key: Tensor(array) for key, array in arrays.items()}
+        return _Expert(self._request(files.model), weights, sum(array.nbytes for array in arrays.values()))
+
+    def _request(self, model: str) -> InferRequest:
+        """That of a model which is kept."""
+        if model not in self._shared:
+            self._shared[model] = self._compiled(model)
+        return self._shared[model]
+
+    def _compiled(self, model: str) -> InferRequest:
+        return self._core.compile_model(self._folder / model, "CPU").create_infer_request()
+
+
+@dataclass(frozen=True)
+class _Expert:
+    """An expert in memory: the request of its model, which other experts may share, and its own numbers by name of input."""
+
+    request: InferRequest
+    weights: Mapping[str, Tensor]
+    bytes: int
+
+
+def _infer(request: InferRequest, inputs: Sequence[Float32Array]) -> list[Float32Array]:
+    """Copies of the outputs, because the next inference overwrites them."""
+    arrays = [np.ascontiguousarray(array) for array in inputs]  # which must exist during the inference
+    for position, array in enumerate(arrays):
+        request.set_input_tensor(position, Tensor(array, shared_memory=True))
+    request.infer()
+    return [np.array(request.get_output_tensor(position).data) for position in range(len(request.model_outputs))]
