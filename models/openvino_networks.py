@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
-from openvino import Core, InferRequest, Tensor
+from openvino import CompiledModel, Core, Tensor
 from safetensors.numpy import load_file
 
 from models.bundle_header import BundleHeader, read_file
@@ -40,14 +39,12 @@ class OpenVinoNetworks:
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
         self._core = Core()
         self._core.set_property("CPU", {**hints, **({"INFERENCE_NUM_THREADS": options.threads} if options.threads else {})})
-        self._shared: dict[str, InferRequest] = {}
+        self._shared: dict[str, CompiledModel] = {}
         self._experts = ExpertCache(self._index.experts, self._load, lambda expert: expert.bytes, options.expert_bytes)
-        self._lock = Lock()
 
     def features(self, trunk: str, L: Float32Array) -> Features:
         files = self._index.trunks[trunk]
-        with self._lock:
-            outputs = _infer(self._request(files.model), [L])
+        outputs = _infer(self._model(files.model), [L])
         return {"taps": outputs[: len(files.taps)], "probabilities": outputs[len(files.taps) :]}
 
     def probabilities(self, features: Features) -> Float32Array:
@@ -58,11 +55,8 @@ class OpenVinoNetworks:
         return self._index.experts[expert].stride
 
     def ab(self, expert: str, L: Float32Array, features: Features | None) -> Float32Array:
-        with self._lock:
-            loaded = self._experts[expert]
-            for name, numbers in loaded.weights.items():
-                loaded.request.set_tensor(name, numbers)
-            return _infer(loaded.request, [L] if features is None else [L, *features["taps"]])[0]
+        loaded = self._experts[expert]
+        return _infer(loaded.model, [L] if features is None else [L, *features["taps"]], loaded.weights)[0]
 
     def _load(self, name: str) -> "_Expert":
         files = self._index.experts[name]
@@ -71,31 +65,34 @@ class OpenVinoNetworks:
             return _Expert(self._compiled(files.model), {}, size)
         arrays = load_file(self._folder / files.weights)
         weights = {key: Tensor(array) for key, array in arrays.items()}
-        return _Expert(self._request(files.model), weights, sum(array.nbytes for array in arrays.values()))
+        return _Expert(self._model(files.model), weights, sum(array.nbytes for array in arrays.values()))
 
-    def _request(self, model: str) -> InferRequest:
-        """That of a model which is kept."""
-        if model not in self._shared:
-            self._shared[model] = self._compiled(model)
-        return self._shared[model]
+    def _model(self, name: str) -> CompiledModel:
+        """A model that is kept."""
+        if name not in self._shared:
+            self._shared[name] = self._compiled(name)
+        return self._shared[name]
 
-    def _compiled(self, model: str) -> InferRequest:
-        return self._core.compile_model(self._folder / model, "CPU").create_infer_request()
+    def _compiled(self, name: str) -> CompiledModel:
+        return self._core.compile_model(self._folder / name, "CPU")
 
 
 @dataclass(frozen=True)
 class _Expert:
-    """An expert in memory: the request of its model, which other experts may share, and its own numbers by name of input."""
+    """An expert in memory: a model, which other experts may share, and its own numbers by name of input."""
 
-    request: InferRequest
+    model: CompiledModel
     weights: Mapping[str, Tensor]
     bytes: int
 
 
-def _infer(request: InferRequest, inputs: Sequence[Float32Array]) -> list[Float32Array]:
-    """Copies of the outputs, because the next inference overwrites them."""
+def _infer(model: CompiledModel, inputs: Sequence[Float32Array], weights: Mapping[str, Tensor] | None = None) -> list[Float32Array]:
+    """The outputs of a model."""
+    request = model.create_infer_request()  # one for each call, so that threads may call at the same time
     arrays = [np.ascontiguousarray(array) for array in inputs]  # which must exist during the inference
     for position, array in enumerate(arrays):
         request.set_input_tensor(position, Tensor(array, shared_memory=True))
+    for name, numbers in (weights or {}).items():
+        request.set_tensor(name, numbers)
     request.infer()
-    return [np.array(request.get_output_tensor(position).data) for position in range(len(request.model_outputs))]
+    return [np.array(request.get_output_tensor(position).data) for position in range(len(model.outputs))]

@@ -28,7 +28,8 @@ def jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def test_file_is_colorized_as_by_the_models(pipeline, ensemble, photographs) -> None:  # type: ignore[no-untyped-def]
+def test_file_is_colorized_as_by_the_models(ensemble, photographs) -> None:  # type: ignore[no-untyped-def]
+    pipeline = chromaroute.load(engine="torch")
     content = jpeg(photographs["cat"])
     options = chromaroute.Options(saturation=0.5, format="png")
     output = pipeline.colorize(content, options)

@@ -12,13 +12,11 @@ from rich.table import Table
 from app.api_keys import add_key, read_keys, revoke_key
 from app.cli import colorize_files, watch_folders
 from app.cli.option_parameters import with_options
+from app.inference.process_tuning import tune_process
 from app.logs import configure_logs
-from app.main import create_app
-from app.server import run_server
 from app.settings import Settings, check_exposure, load_settings
 from models import pipeline
 from models.atomic_files import replace_file
-from models.bundle import verify_bundle
 from models.bundle_header import EVERYDAY
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
@@ -82,6 +80,7 @@ def colorize(
 
 def _load_ensemble(settings: Settings, options: Options) -> Ensemble:
     """The ensemble of the settings, after a check of the requested category."""
+    tune_process()
     ensemble = load_ensemble(settings.bundle, settings.engine_options)
     ensemble.bundle.router.check(options.category)
     return ensemble
@@ -116,6 +115,9 @@ def serve(
     survey: Annotated[Path | None, typer.Option(help="Folder of a blind survey, served at /survey.")] = None,
 ) -> None:
     """Serve the API and the web page."""
+    from app.main import create_app  # imports what only servers need
+    from app.server import run_server
+
     settings = load_settings(bundle=bundle, survey=survey)
     check_exposure(settings, host)
     configure_logs(settings.log_format)
@@ -165,6 +167,8 @@ def show(folder: Folder = EVERYDAY) -> None:
 @bundle_app.command()
 def verify(folder: Folder = EVERYDAY) -> None:
     """Check every file of a bundle against its card; the exit code is 1 if one is wrong."""
+    from models.bundle import verify_bundle  # imports torch, which other commands need not
+
     problems = verify_bundle(folder)
     for problem in problems:
         print(problem, file=sys.stderr)

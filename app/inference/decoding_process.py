@@ -7,7 +7,6 @@ text, and bytes whose number the text says. No pickle: an answer cannot run code
 by SIGPROF when a request has taken its time on the processor.
 """
 
-import ctypes
 import logging
 import os
 import select
@@ -19,6 +18,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from app.inference.process_tuning import trim_memory, tune_process
 from models import errors
 from models.errors import BrokenPicture, PictureError, PictureTooComplex
 from models.imaging import Document, FileInfo, Picture
@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (memory,) = arguments if arguments is not None else sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when it ends
     logging.disable()  # what decoders warn about
+    tune_process()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries must not write into the answers
     enlarge_pipe(answers)
@@ -185,15 +186,6 @@ def enlarge_pipe(pipe: Pipe) -> None:
         import fcntl
 
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
-def trim_memory() -> None:
-    """Return the free memory of the allocator to the system."""
-    if sys.platform == "win32":
-        return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
-    if trim is not None:
-        trim(0)
 
 
 def _bytes_of(content: "bytes | bytearray | SampleArray") -> memoryview:

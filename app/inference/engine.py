@@ -13,6 +13,7 @@ import numpy as np
 
 from app.inference.decoding_pool import DecodingPool, OpenFile
 from app.inference.idle_trim import IdleTrimmer
+from app.inference.process_tuning import tune_process
 from app.metrics import Metrics
 from app.schemas import VariantOptions
 from app.settings import Settings
@@ -48,6 +49,7 @@ class Engine:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        tune_process()
         self.settings, self.metrics = settings, metrics
         self.slots = (settings.threads or os.cpu_count() or 1) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)

@@ -2,14 +2,12 @@
 
 import asyncio
 
-from app.inference.decoding_process import IDLE_SECONDS, trim_memory
+from app.inference.decoding_process import IDLE_SECONDS
+from app.inference.process_tuning import trim_memory
 
 
 class IdleTrimmer:
-    """Calls `malloc_trim` after a moment without work.
-
-    Lower thresholds of the allocator would return memory at once, but more than double the time of every picture.
-    """
+    """Calls `malloc_trim` after a moment without work."""
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None

@@ -11,7 +11,9 @@ from models.metadata import Metadata, decoded_text, read_exif, valid_dpi
 _XMP = "XML:com.adobe.xmp"
 _RAW_PROFILE = "Raw profile type "  # ImageMagick's way to store what PNG has no chunk for
 _MAX_KEY = 79  # characters
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # names of chunks
 _MAX_TEXT = 16 * 2**20  # bytes of all texts of a file, unpacked
+_LEAST_COST = 2**20  # bytes of it for a text that is damaged, which may be found after unpacking much of it
 
 
 class PngFile(EncodedFile):
@@ -21,11 +23,13 @@ class PngFile(EncodedFile):
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        image = vips.open_image("pngload_buffer", content)
+        # libvips would unpack all texts, each time that it opens the file
+        self._without_texts = _without_texts(content)
+        image = vips.open_image("pngload_buffer", self._without_texts)
         self.sizes = [(image.width, image.height)]
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        image = vips.open_image("pngload_buffer", self._content)
+        image = vips.open_image("pngload_buffer", self._without_texts)
         samples, notes = vips.read_samples(image, has_alpha=image.hasalpha())
         orientation, metadata = _metadata(self._content, notes)
         return Page(samples, orientation, metadata)
@@ -39,9 +43,9 @@ def _metadata(content: bytes, notes: tuple[str, ...]) -> tuple[int, Metadata]:
             block = data
         elif name == b"pHYs" and len(data) == 9 and data[8] == 1:
             dpi = valid_dpi([int.from_bytes(data[start : start + 4]) * 0.0254 for start in (0, 4)])
-        elif name in (b"tEXt", b"zTXt", b"iTXt"):
-            key, value = _text(name, data, left)
-            left -= len(value)
+        elif name in _TEXTS:
+            key, value, cost = _text(name, data, left)
+            left -= cost
             if key == _XMP:
                 packet = value
             elif key.startswith(_RAW_PROFILE):
@@ -66,8 +70,19 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 12 + length
 
 
-def _text(name: bytes, data: bytes, max_bytes: int) -> tuple[str, bytes]:
-    """Key and value of a text chunk; an empty key if it is damaged, or too long when unpacked."""
+def _without_texts(content: bytes) -> bytes:
+    """The file without its texts. What follows the last whole chunk is kept, so that a damaged file stays damaged."""
+    parts, position = [content[:8]], 8
+    for name, data in _chunks(content):
+        end = position + 12 + len(data)
+        if name not in _TEXTS:
+            parts.append(content[position:end])
+        position = end
+    return b"".join((*parts, content[position:])) if len(parts) > 1 else content
+
+
+def _text(name: bytes, data: bytes, max_bytes: int) -> tuple[str, bytes, int]:
+    """Key and value of a text chunk, and the bytes that were unpacked; an empty key if it is damaged, or too long when unpacked."""
     key, _, rest = data.partition(b"\0")
     compressed = name == b"zTXt"
     if name == b"iTXt":
@@ -79,8 +94,8 @@ def _text(name: bytes, data: bytes, max_bytes: int) -> tuple[str, bytes]:
         with suppress(zlib.error):
             rest = unpacker.decompress(rest, max(1, max_bytes))
         if not unpacker.eof:
-            return "", b""
-    return key.decode("latin-1") if len(key) <= _MAX_KEY else "", rest
+            return "", b"", max(len(rest), _LEAST_COST)
+    return key.decode("latin-1") if len(key) <= _MAX_KEY else "", rest, len(rest)
 
 
 def _raw_profile(text: bytes) -> bytes:

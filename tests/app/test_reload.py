@@ -12,8 +12,8 @@ from app.api_keys import add_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
 from models.bundle_header import EVERYDAY
+from models.ensemble import Ensemble
 from models.manifest import MANIFEST
-from models.torch_networks import TorchEnsemble
 from tests.server_process import serving, wait_until
 
 
@@ -45,7 +45,7 @@ def test_reload_swaps_bundle_during_requests_and_rejects_invalid_bundle(
         assert 'bundle="everyday@' not in client.get("/metrics").text
 
         with monkeypatch.context() as patch:
-            patch.setattr(TorchEnsemble, "predict", lambda *_: 1 / 0)
+            patch.setattr(Ensemble, "predict", lambda *_: 1 / 0)
             refused = client.post("/v1/bundle/reload")
             assert (refused.status_code, refused.json()["type"]) == (409, "urn:chromaroute:problem:bad-bundle")
             assert "cannot run" in refused.json()["detail"]
@@ -94,7 +94,8 @@ def test_reload_follows_changed_symlink(folder: Path, tmp_path: Path, cat: bytes
 
 @pytest.mark.slow
 def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None:
-    with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1))) as client:
+    settings = Settings(bundle=folder, jobs=False, expert_bytes=1, engine="torch")
+    with TestClient(create_app(settings)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
@@ -102,3 +103,12 @@ def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None
         response = client.post("/v1/colorize?category=flower", files={"file": cat})
         assert (response.status_code, response.json()["type"]) == (503, "urn:chromaroute:problem:bundle-changed")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
+
+
+def test_openvino_keeps_the_experts_of_the_bundle_that_it_has_loaded(folder: Path, cat: bytes) -> None:
+    with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1, engine="openvino"))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        first = client.post("/v1/colorize?category=flower", files={"file": cat})
+        (folder / "flower.safetensors").write_bytes(b"another")
+        assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
+        assert client.post("/v1/colorize?category=flower", files={"file": cat}).content == first.content
