@@ -9,7 +9,8 @@
     ├── OptionError           the value of an option is not valid
     │   └── UnknownOption     there is no option of that name
     └── BundleError           a bundle cannot be loaded
-        └── CheckpointError   a weight file is missing, altered, or does not fit its network
+        ├── CheckpointError   a weight file is missing, altered, or does not fit its network
+        └── EngineError       the engine cannot run a network of the bundle, which another engine can
 
 Messages are shown to users as they are: each says what is wrong, the value, the valid values, and what to do next.
 """
@@ -66,3 +67,7 @@ class BundleError(ChromarouteError):
 
 class CheckpointError(BundleError):
     """A weight file is missing, its sha256 differs from its card, or its tensors do not fit the network."""
+
+
+class EngineError(BundleError):
+    """The engine that was asked for cannot run a network of the bundle; torch runs all of them."""

@@ -1,11 +1,14 @@
 """Loads a bundle into an engine."""
 
+import logging
 from pathlib import Path
 
 from models.bundle_header import EVERYDAY, read_header
 from models.engine_options import EngineOptions
 from models.ensemble import Ensemble
-from models.errors import OptionError
+from models.errors import EngineError, OptionError
+
+log = logging.getLogger("chromaroute")
 
 
 def load_ensemble(folder: Path = EVERYDAY, options: EngineOptions | None = None) -> Ensemble:
@@ -14,6 +17,7 @@ def load_ensemble(folder: Path = EVERYDAY, options: EngineOptions | None = None)
     Raises:
         BundleError: there is no manifest, or it is not valid.
         CheckpointError: a file is missing, or does not match the sha256 or the network of its card.
+        EngineError: OpenVINO was asked for, and cannot run a network of the bundle.
         OptionError: the engine cannot use the device.
     """
     options = options or EngineOptions()
@@ -21,13 +25,17 @@ def load_ensemble(folder: Path = EVERYDAY, options: EngineOptions | None = None)
     on_processor = options.device == "cpu"
     if options.engine == "openvino" and not on_processor:
         raise OptionError("device", options.device, "cpu, or choose the engine torch")
-    # each engine is imported where it is used, because importing torch takes seconds and 200 MB
     if options.engine == "openvino" or (options.engine == "auto" and on_processor):
-        from models.openvino_networks import OpenVinoNetworks
+        from models.openvino_networks import OpenVinoNetworks  # here, because another engine does not need it
 
         header = read_header(folder)
-        return Ensemble(header, OpenVinoNetworks(folder, header, options))
-    from models.bundle import load_bundle
+        try:
+            return Ensemble(header, OpenVinoNetworks(folder, header, options))
+        except EngineError as error:
+            if options.engine == "openvino":
+                raise
+            log.warning("%s Torch runs this bundle.", error)
+    from models.bundle import load_bundle  # here, because importing torch takes seconds and 200 MB
     from models.runtime import Runtime
     from models.torch_networks import TorchEnsemble
 

@@ -1,6 +1,7 @@
 """Finds the OpenVINO models of a bundle, or makes them in a process of its own."""
 
 import hashlib
+import json
 import logging
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import openvino
 from pydantic import ValidationError
 
+from models import errors
 from models.errors import BundleError
-from models.openvino_index import INDEX, Index
+from models.manifest import Manifest
+from models.openvino_index import INDEX, Failure, Index
 
 ROOT = Path(__file__).parents[1]  # from which the process imports this package
 EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from models.openvino_export import main; main()"
@@ -21,20 +24,21 @@ EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from models.openvino_exp
 log = logging.getLogger("chromaroute")
 
 
-def find_models(folder: Path, digest: str, cache_dir: Path) -> tuple[Path, Index]:
+def find_models(folder: Path, manifest: Manifest, cache_dir: Path) -> tuple[Path, Index]:
     """The folder of the models of a bundle, and its index.
 
-    They are made if the cache does not have them: they depend on the bundle, the version of OpenVINO, and the code of the networks.
+    They are made if the cache does not have them: they depend on the networks and their code, and on the version of OpenVINO.
 
     Args:
         folder: of the bundle.
-        digest: of its manifest.
+        manifest: of the bundle.
         cache_dir: keeps the models. If it cannot be written, they are made in a temporary folder.
 
     Raises:
-        BundleError: the networks cannot be loaded, or OpenVINO cannot run them.
+        BundleError: the networks cannot be loaded; an EngineError, if OpenVINO cannot run them.
     """
-    key = hashlib.sha256(f"{digest} {openvino.__version__}".encode())
+    networks = {name: (card.family, card.arguments, card.sha256, card.trunk) for name, card in manifest.cards().items()}
+    key = hashlib.sha256(json.dumps([openvino.__version__, networks]).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         key.update(path.read_bytes())
     target = cache_dir / f"openvino-{key.hexdigest()[:24]}"
@@ -68,8 +72,11 @@ def _export(folder: Path, target: Path) -> None:
     command = [sys.executable, "-P", "-c", EXPORT, str(ROOT), str(folder), str(target)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
-        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
-        raise BundleError(f"the bundle in {folder} cannot be loaded: {reason}")
+        try:
+            failure = Failure.model_validate_json(run.stdout)
+        except ValidationError:
+            raise BundleError(f"the models of the bundle in {folder} could not be made: {run.stderr}") from None
+        raise getattr(errors, failure.type)(failure.message)
 
 
 def _read_index(folder: Path) -> Index | None:

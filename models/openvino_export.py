@@ -17,6 +17,7 @@ import numpy as np
 import openvino
 import torch
 from openvino import Model, opset13
+from openvino.frontend import OpConversionFailure
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
@@ -24,8 +25,8 @@ from models.atomic_files import replace_file
 from models.bundle import Bundle, load_bundle
 from models.classifiers import Classifier
 from models.colorizers import Colorizer, TapColorizer
-from models.errors import ChromarouteError
-from models.openvino_index import INDEX, ExpertFiles, Index, TrunkFiles
+from models.errors import BundleError, EngineError
+from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
 from models.vgg import STRIDE, Taps, VggTrunk
 
 SIDE = 2 * STRIDE  # in pixels, of the lightness with which networks are traced
@@ -37,8 +38,9 @@ def export(bundle: Bundle, folder: Path) -> None:
     trunks: dict[str, TrunkFiles] = {}
     converted: dict[str, Model] = {}
     with torch.inference_mode():
+        taps = {name: trunk(L) for name, trunk in bundle.trunks.items()}
         for name, trunk in bundle.trunks.items():
-            strides = _strides_that_are_read(bundle, name, L)
+            strides = _strides_that_are_read(bundle, name, taps[name], L)
             classifier = bundle.classifier if bundle.manifest.router.trunk == name else None
             file = f"trunk-{name}.xml"
             openvino.save_model(_converted(_Trunk(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False)
@@ -48,8 +50,9 @@ def export(bundle: Bundle, folder: Path) -> None:
             if card.trunk is None:
                 converted[name] = _converted(expert, (L,))
             else:
-                strides, taps = trunks[card.trunk].taps, bundle.trunks[card.trunk](L)
-                converted[name] = _converted(_TapExpert(expert, strides), (L, *(taps[stride] for stride in strides)))
+                strides = trunks[card.trunk].taps
+                inputs = (L, *(taps[card.trunk][stride] for stride in strides))
+                converted[name] = _converted(_TapExpert(expert, strides), inputs)
     experts = {}
     for names in _groups(converted):
         for name, files in _save_group({name: converted[name] for name in names}, folder).items():
@@ -96,22 +99,31 @@ class _TapExpert(nn.Module):
         return self.network.forward_from_taps(dict(zip(self.strides, taps, strict=True)), L)
 
 
-def _strides_that_are_read(bundle: Bundle, trunk: str, L: Tensor) -> list[int]:
-    """The strides of the taps of a trunk that any of its experts reads."""
-    taps = _RecordedTaps(bundle.trunks[trunk](L))
+def _strides_that_are_read(bundle: Bundle, trunk: str, taps: Taps, L: Tensor) -> list[int]:
+    """The strides of those taps of a trunk that any of its experts reads."""
+    recorded = _RecordedTaps(taps)
     for name, card in bundle.manifest.experts.items():
         if card.trunk == trunk:
             expert = bundle.experts[name]
             assert isinstance(expert, TapColorizer)
-            expert.forward_from_taps(taps, L)
-    return sorted(taps.used)
+            expert.forward_from_taps(recorded, L)
+    return sorted(recorded.used)
 
 
 def _converted(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
+    """A network as an OpenVINO model.
+
+    Raises:
+        EngineError: it does what OpenVINO cannot, such as drawing noise.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of sizes that it follows, and of being deprecated
         traced = torch.jit.trace(network.eval(), inputs, check_trace=False)  # type: ignore[no-untyped-call]
-        return openvino.convert_model(traced, example_input=inputs)
+        try:
+            return openvino.convert_model(traced, example_input=inputs)
+        except OpConversionFailure as error:
+            reason = str(error).strip().splitlines()[-1].strip("- ")
+            raise EngineError(f"OpenVINO cannot run a network of the bundle ({reason}): choose the engine torch.") from error
 
 
 def _groups(models: Mapping[str, Model]) -> Iterable[list[str]]:
@@ -164,13 +176,14 @@ def _name(place: int) -> str:
 
 
 def main() -> None:
-    """Write the models of a bundle; the message of an error goes to the standard error."""
+    """Write the models of a bundle. The error, if there is one, goes to the standard output as JSON."""
     torch.set_num_threads(1)  # the networks are small, and only traced
     bundle, folder = map(Path, sys.argv[1:])
     try:
         export(load_bundle(bundle), folder)
-    except ChromarouteError as error:
-        sys.exit(str(error))
+    except BundleError as error:
+        print(Failure(type=type(error).__name__, message=str(error)).model_dump_json())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

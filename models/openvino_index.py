@@ -1,4 +1,4 @@
-"""The index of a folder of OpenVINO models."""
+"""What the process that makes OpenVINO models tells: the index of their folder, or why there are none."""
 
 from pydantic import BaseModel
 
@@ -26,3 +26,10 @@ class Index(BaseModel):
     trunks: dict[str, TrunkFiles]
     experts: dict[str, ExpertFiles]
     digests: dict[str, str]
+
+
+class Failure(BaseModel):
+    """Why models could not be made: the name of a `BundleError`, and its message."""
+
+    type: str
+    message: str

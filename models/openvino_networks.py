@@ -35,7 +35,7 @@ class OpenVinoNetworks:
     def __init__(self, folder: Path, bundle: BundleHeader, options: EngineOptions) -> None:
         for name, card in bundle.manifest.cards().items():
             read_file(folder / card.file, card, name)
-        self._folder, self._index = find_models(folder, bundle.digest, options.cache_dir)
+        self._folder, self._index = find_models(folder, bundle.manifest, options.cache_dir)
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
         self._core = Core()
         self._core.set_property("CPU", {**hints, **({"INFERENCE_NUM_THREADS": options.threads} if options.threads else {})})

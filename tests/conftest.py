@@ -1,6 +1,7 @@
 """Shared fixtures: small real photographs from installed packages, the embedded bundle, and a service with it."""
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,13 @@ from app.settings import Settings
 from models.bundle import Bundle, load_bundle
 from models.bundle_header import EVERYDAY
 from models.torch_networks import TorchEnsemble
-from tests.server_process import wait_until
+from tests.server_process import ROOT, wait_until
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_kept() -> None:
+    """Models that were made for OpenVINO are kept for the next run, and not among those of this user."""
+    os.environ.setdefault("CHROMAROUTE_CACHE_DIR", str(ROOT / ".cache"))
 
 
 @pytest.fixture(scope="session", autouse=True)
