@@ -38,7 +38,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && 
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chromaroute \
     && install --directory --owner=chromaroute /data
 ENV PATH=/opt/code/bin:/opt/chromaroute/bin:$PATH PYTHONPATH=/opt/code PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    CHROMAROUTE_DATA_DIR=/data CHROMAROUTE_LOG_FORMAT=json
+    CHROMAROUTE_DATA_DIR=/data CHROMAROUTE_CACHE_DIR=/data/cache CHROMAROUTE_LOG_FORMAT=json
 USER 10001
 WORKDIR /data
 VOLUME /data

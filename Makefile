@@ -5,7 +5,7 @@
 # make docs    write the generated parts of the documentation
 # make bench   load a running server (PORT=8000) from several processes
 # make stress the tests that provoke failures, for longer: generated requests, crashes, bursts
-# make torture  fuzzing (MINUTES=60 of each of four targets), mixed traffic (twice as long) and 200 kills: see docs/reliability.md
+# make torture  fuzzing (MINUTES=60 for each target), traffic (twice as long), kills, files, faults of the database: see docs/reliability.md
 # make lock    pin the newest dependencies that pyproject.toml allows, with their hashes: see SECURITY.md
 # make sbom    list what is installed in .venv: CycloneDX, in dist/sbom.json
 # make wheel   build the wheel, the same bytes each time, in dist
@@ -68,6 +68,8 @@ torture: $(VENV)/dev.done
 		$(BIN)/python tests/torture/fuzz.py $$target -max_total_time=$$(($(MINUTES) * 60)) || exit 1; done
 	$(BIN)/python tests/torture/traffic.py --minutes $$(($(MINUTES) * 2))
 	$(BIN)/python tests/torture/kills.py --kills $$(($(MINUTES) * 200 / 60))
+	$(BIN)/python tests/torture/files.py --files $$(($(MINUTES) * 10000 / 60))
+	$(BIN)/python tests/torture/database.py --rounds $$(($(MINUTES) / 3))
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chromaroute needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -113,8 +113,8 @@ def settings_table() -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    if value is PydanticUndefined:
-        return "the host name"
+    if value is PydanticUndefined:  # is made at the start
+        return {"replica": "the host name", "cache_dir": "a folder of this user"}[name]
     if value == EVERYDAY:
         return "the embedded bundle"
     if value in (None, "", ()):

@@ -123,8 +123,10 @@ def join_tiff(pages: Sequence[TiffPage]) -> bytes:
 
 def _jpeg(planes: YCbCr, quality: int, metadata: Metadata) -> bytes:
     """The planes are encoded as they are, without a conversion through RGB; segments of metadata follow the header."""
-    y, cb, cr = map(np.ascontiguousarray, planes)
-    content = simplejpeg.encode_jpeg_yuv_planes(y, cb, cr, quality)
+    height, width = planes.y.shape
+    # the encoder reads whole squares of 2 x 2 pixels, so there must be memory beyond odd sides
+    even = np.pad(planes.y, ((0, height % 2), (0, width % 2)), mode="edge") if height % 2 or width % 2 else planes.y
+    content = simplejpeg.encode_jpeg_yuv_planes(np.ascontiguousarray(even)[:height, :width], planes.cb, planes.cr, quality)
     header = bytearray(content[:_JFIF_END])
     if metadata.dpi:
         struct.pack_into(">BHH", header, _JFIF_DENSITY, _PER_INCH, *(round(inch) for inch in metadata.dpi))

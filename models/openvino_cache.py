@@ -10,13 +10,13 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import openvino
 from pydantic import ValidationError
 
 from models import errors
 from models.errors import BundleError
 from models.manifest import Manifest
 from models.openvino_index import INDEX, Failure, Index
+from models.openvino_runtime import openvino
 
 ROOT = Path(__file__).parents[1]  # from which the process imports this package
 EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from models.openvino_export import main; main()"

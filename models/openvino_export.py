@@ -1,10 +1,8 @@
 """Writes the networks of a bundle as OpenVINO models.
 
-    python -m models.openvino_export BUNDLE FOLDER
-
-A process of its own does this once for a bundle, so that servers never import torch, which takes more time and memory to start than
-everything else together. Experts whose models differ only in numbers share one model, which reads these numbers as inputs: it is
-compiled once, and its memory is needed once.
+A process of its own (`models.openvino_cache`) does this once for a bundle, so that servers never import torch, which takes more
+time and memory to start than everything else. Experts whose models differ only in numbers share one model, which reads these
+numbers as inputs: it is compiled once, and its memory is needed once.
 """
 
 import hashlib
@@ -14,10 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-import openvino
 import torch
-from openvino import Model, opset13
-from openvino.frontend import OpConversionFailure
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
@@ -27,6 +22,7 @@ from models.classifiers import Classifier
 from models.colorizers import Colorizer, TapColorizer
 from models.errors import BundleError, EngineError
 from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
+from models.openvino_runtime import Model, openvino, opset13
 from models.vgg import STRIDE, Taps, VggTrunk
 
 SIDE = 2 * STRIDE  # in pixels, of the lightness with which networks are traced
@@ -121,7 +117,7 @@ def _converted(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
         traced = torch.jit.trace(network.eval(), inputs, check_trace=False)  # type: ignore[no-untyped-call]
         try:
             return openvino.convert_model(traced, example_input=inputs)
-        except OpConversionFailure as error:
+        except openvino.frontend.OpConversionFailure as error:
             reason = str(error).strip().splitlines()[-1].strip("- ")
             raise EngineError(f"OpenVINO cannot run a network of the bundle ({reason}): choose the engine torch.") from error
 
@@ -184,7 +180,3 @@ def main() -> None:
     except BundleError as error:
         print(Failure(type=type(error).__name__, message=str(error)).model_dump_json())
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from openvino import CompiledModel, Core, Tensor
 from safetensors.numpy import load_file
 
 from models.bundle_header import BundleHeader, read_file
@@ -13,6 +12,7 @@ from models.engine_options import EngineOptions
 from models.expert_cache import ExpertCache
 from models.lab import Float32Array
 from models.openvino_cache import find_models
+from models.openvino_runtime import CompiledModel, Core, Tensor
 
 _PRECISIONS = {"auto": "bf16", "bfloat16": "bf16", "float32": "f32"}  # OpenVINO uses f32 where the processor has no bfloat16
 

@@ -17,7 +17,7 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat exif luma libvips xmp imagenet expert_cache openvino_index",
+        "errors atomic_files torchvision_compat exif luma libvips xmp imagenet expert_cache openvino_index openvino_runtime",
         "lab options engine_options",
         "network_input networks router manifest runtime tones",
         "ab_bins chroma vgg decision metadata samples bundle_header",
@@ -127,9 +127,22 @@ def test_models_use_no_web_framework_environment_or_threads() -> None:
 
 
 @pytest.mark.slow
+def test_serving_imports_neither_torch_nor_telemetry() -> None:
+    script = (
+        "import sys, app.main\n"
+        "from models.loading import load_ensemble\n"
+        "load_ensemble()\n"
+        "extras = [name for name in ('torch', 'openvino_telemetry') if sys.modules.get(name)]\n"
+        "sys.exit(f'serving imported {extras}' if extras else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_serving_needs_none_of_the_training_extras() -> None:
     script = (
-        "import sys, app.cli\n"
+        "import sys, app.cli, app.main\n"
         "extras = {'skimage', 'scipy', 'sklearn', 'matplotlib', 'training', 'hypothesis', 'pytest'} & set(sys.modules)\n"
         "sys.exit(f'serving imported {extras}' if extras else 0)"
     )

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -423,3 +424,25 @@ def test_items_of_tasks_that_ended_without_them_are_processed(
 
     wait_until(processed)
     assert len(tasks) == 1
+
+
+def test_task_that_is_claimed_but_does_not_run_is_queued_again(jobs: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection to the database may break after a claim is stored and before that is confirmed."""
+    claimed = [SimpleNamespace(workflow_id=name, queue_name="items") for name in ("lost", "running")]
+    resumed: list[object] = []
+    monkeypatch.setattr("app.jobs.queue.DBOS.list_workflows", lambda **_: claimed)
+    monkeypatch.setattr("app.jobs.queue.DBOS.resume_workflows", lambda names, queue_name: resumed.append((names, queue_name)))
+    monkeypatch.setattr(jobs, "_running", {"running"})
+    jobs._resume_unconfirmed()
+    assert resumed == []  # it may be about to run
+    jobs._resume_unconfirmed()
+    assert resumed == [(["lost"], "items")]
+
+
+def test_retry_of_a_webhook_is_due_although_the_clock_was_set_back() -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    delivery = Delivery().after("refused", now)
+    assert delivery.due is not None
+    assert not delivery.is_due(now)
+    assert delivery.is_due(delivery.due)
+    assert delivery.is_due(now - timedelta(hours=1))

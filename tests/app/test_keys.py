@@ -9,6 +9,7 @@ from PIL import Image
 
 from app.api_keys import ApiKeyStore, add_key, read_keys, revoke_key
 from app.main import create_app
+from app.rate_limit import RateLimit
 from app.settings import Settings, SettingsError, check_exposure, load_settings
 from models.errors import OptionError
 
@@ -121,3 +122,15 @@ def test_public_host_requires_keys_or_allow_anonymous(monkeypatch: pytest.Monkey
         check_exposure(Settings(keys=keys[0]), host)
     monkeypatch.setenv("CHROMAROUTE_ALLOW_ANONYMOUS", "1")
     check_exposure(load_settings(), "0.0.0.0")
+
+
+def test_rate_is_that_of_the_last_minute_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, now = RateLimit(), 1000.0
+    monkeypatch.setattr("app.rate_limit.time.monotonic", lambda: now)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert [rate.seconds_to_wait("press", 2) for _ in range(3)] == [0, 0, 60]
+    assert rate.seconds_to_wait("archive", 2) == 0
+    now += 59
+    assert rate.seconds_to_wait("press", 2) == 1
+    now += 1
+    assert rate.seconds_to_wait("press", 2) == 0

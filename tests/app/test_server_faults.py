@@ -20,7 +20,7 @@ from app.api_keys import add_key
 from app.inference import decoding_pool
 from app.main import create_app
 from app.settings import Settings
-from models.bundle import load_bundle
+from models.loading import load_ensemble
 from tests.app.helpers import post_job, post_picture
 from tests.server_process import Server, serving, wait_until
 
@@ -204,9 +204,9 @@ def test_reloads_at_the_same_time_load_the_bundle_once(
     def load(*arguments: object) -> object:
         loads.append(arguments)
         time.sleep(1)
-        return load_bundle(*arguments)  # type: ignore[arg-type]
+        return load_ensemble(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("app.inference.engine.load_bundle", load)
+    monkeypatch.setattr("app.inference.engine.load_ensemble", load)
     headers = {"authorization": f"Bearer {secrets['admin']}"}
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(lambda _: client.post("/v1/bundle/reload", headers=headers), range(20)))

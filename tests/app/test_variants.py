@@ -10,9 +10,9 @@ import pytest
 import pyvips
 from fastapi.testclient import TestClient
 from PIL import Image
-from torch import Tensor
 
-from models.vgg import Taps, VggTrunk
+from models.lab import Float32Array
+from models.openvino_networks import Features, OpenVinoNetworks
 from tests.app.helpers import post_picture
 
 Encode = Callable[..., bytes]
@@ -114,14 +114,14 @@ def test_reduced_variant_looks_like_full_output(client: TestClient, photographs:
 
 
 def test_networks_see_picture_once(client: TestClient, cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[tuple[int, ...]] = []
-    forward = VggTrunk.forward
+    passes: list[str] = []
+    features = OpenVinoNetworks.features
 
-    def counted(self: VggTrunk, L: Tensor) -> Taps:
-        passes.append(tuple(L.shape))
-        return forward(self, L)
+    def counted(self: OpenVinoNetworks, trunk: str, L: Float32Array) -> Features:
+        passes.append(trunk)
+        return features(self, trunk, L)
 
-    monkeypatch.setattr(VggTrunk, "forward", counted)
+    monkeypatch.setattr(OpenVinoNetworks, "features", counted)
     assert len(variants_of(client, cat, count=5)) == 5
     assert len(passes) == 1
 

@@ -87,6 +87,20 @@ def test_jpeg_contains_exact_luma_plane() -> None:
         assert errors[0] <= excess * errors[1] < 1
 
 
+@pytest.mark.parametrize("shape", [(133, 200), (200, 133), (133, 201), (1, 1)])
+def test_jpeg_of_odd_sides_does_not_depend_on_memory_beyond_the_planes(shape: tuple[int, int]) -> None:
+    contents = set()
+    for fill in (0, 255):
+        memory = np.full((shape[0] + 1, shape[1]), fill, np.uint8)
+        memory[:-1] = 120
+        planes = chroma.join_ycbcr(memory[:-1], chroma.chroma_planes(memory[:-1], color(20, 30)))
+        contents.add(encoding.encode(planes, None, "jpeg", 90, Metadata()))
+    (content,) = contents
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.size == shape[::-1]
+        assert np.ptp(np.array(image.convert("L"))) <= 1
+
+
 def test_merged_color_is_that_of_an_exact_conversion_at_every_pixel(photographs: dict[str, Image.Image]) -> None:
     """With the lightness of each pixel, and chroma reduced in CIELAB where the color is outside of the gamut."""
     coarse = (np.random.default_rng(0).random((1, 2, 8, 12), np.float32) - 0.5) * 60

@@ -1,8 +1,10 @@
 """Files whose structure would take long to decode are refused before they are decoded."""
 
 import struct
+import zlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,6 +13,7 @@ from models.errors import PictureTooComplex
 from models.exif import MAX_ENTRIES, Tag, long, short, write_directories
 from models.imaging import decode
 from models.xmp import is_readable
+from tests.picture_files import chunk, png
 
 Encode = Callable[..., bytes]
 
@@ -65,3 +68,27 @@ def test_xmp_with_too_many_elements_is_not_parsed() -> None:
 
     assert is_readable(packet(10_000))
     assert not is_readable(packet(60_000))
+
+
+def test_packed_texts_of_a_png_file_are_unpacked_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[int] = []
+    decompressobj = zlib.decompressobj
+
+    class Unpacker:
+        def __init__(self) -> None:
+            self._unpacker = decompressobj()
+
+        def decompress(self, data: bytes, max_length: int) -> bytes:
+            content = self._unpacker.decompress(data, max_length)
+            unpacked.append(len(content))
+            return content
+
+        @property
+        def eof(self) -> bool:
+            return self._unpacker.eof
+
+    monkeypatch.setattr("models.decoders.png.zlib.decompressobj", Unpacker)
+    large = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(30_000_000)))
+    picture = decode(png(np.zeros((8, 8, 3), np.uint8), 2, large * 30))
+    assert sum(unpacked) < 40 * 2**20
+    assert picture.metadata.texts == {}

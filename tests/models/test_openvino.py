@@ -20,7 +20,6 @@ from models.errors import BundleError, CheckpointError, EngineError, OptionError
 from models.imaging import decode
 from models.loading import load_ensemble
 from models.manifest import MANIFEST
-from models.openvino_export import export
 from models.options import RouteOptions
 from models.torch_networks import TorchEnsemble
 
@@ -90,10 +89,11 @@ def test_models_are_made_once_unless_they_are_damaged(
     families: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
+    export = openvino_cache._export
 
     def make(folder: Path, target: Path) -> None:
         made.append(target)
-        export(load_bundle(folder), target)
+        export(folder, target)
 
     monkeypatch.setattr(openvino_cache, "_export", make)
     copy = Path(shutil.copytree(cache, tmp_path / "cache"))

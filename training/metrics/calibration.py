@@ -1,5 +1,8 @@
 """Calibration of confidences: reliability, expected calibration error, coverage against accuracy, and thresholds for a risk."""
 
+import models.torchvision_compat  # noqa: F401 - before torchmetrics, which imports torchvision
+
+# isort: split
 from collections.abc import Sequence
 from typing import NamedTuple
 
