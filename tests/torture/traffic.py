@@ -173,7 +173,7 @@ async def capacity(client: httpx2.AsyncClient, content: list[bytes]) -> float:
 
 async def measure(server: Server, minutes: float, load: float) -> dict[str, object]:
     """Send traffic, and return what was found."""
-    limits = httpx2.Limits(max_connections=400)
+    limits = httpx2.Limits(max_connections=400, keepalive_expiry=3)  # before the server closes idle connections
     async with httpx2.AsyncClient(base_url=server.address, timeout=120, limits=limits) as client:
         traffic = Traffic(server, client)
         rate = await capacity(client, traffic.contents)
@@ -197,6 +197,15 @@ async def measure(server: Server, minutes: float, load: float) -> dict[str, obje
     }
 
 
+def errors_in(log: str, context: int = 40) -> list[str]:
+    """The lines of a log that report errors, and some that follow."""
+    lines = log.splitlines()
+    starts = [number for number, line in enumerate(lines) if "ERROR" in line or line.startswith("Traceback")]
+    return [
+        lines[number] for number in sorted({each for start in starts for each in range(start, min(len(lines), start + context))})
+    ]
+
+
 def main() -> None:
     """Start a server, send traffic, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -206,8 +215,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), deadline=30) as server:
         found = asyncio.run(measure(server, arguments.minutes, arguments.load))
-        log = [line for line in server.log.read_text().splitlines() if "ERROR" in line or "Traceback" in line]
-    found["errors in the log"] = log[:20]
+        log = errors_in(server.log.read_text())
+    found["errors in the log"] = log[:200]
     text = json.dumps(found, indent=1)
     print(text)
     if arguments.out:
