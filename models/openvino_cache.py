@@ -3,10 +3,12 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from models.openvino_runtime import openvino
 ROOT = Path(__file__).parents[1]  # from which the process imports this package
 EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from models.openvino_export import main; main()"
 
+_UNUSED_SECONDS = 30 * 86_400.0
+
 log = logging.getLogger("chromaroute")
 
 
@@ -32,7 +36,7 @@ def find_models(folder: Path, manifest: Manifest, cache_dir: Path) -> tuple[Path
     Args:
         folder: of the bundle.
         manifest: of the bundle.
-        cache_dir: keeps the models. If it cannot be written, they are made in a temporary folder.
+        cache_dir: keeps the models. If it cannot be written, they are made in a temporary folder, which the caller deletes.
 
     Raises:
         BundleError: the networks cannot be loaded; an EngineError, if OpenVINO cannot run them.
@@ -43,13 +47,16 @@ def find_models(folder: Path, manifest: Manifest, cache_dir: Path) -> tuple[Path
         key.update(path.read_bytes())
     target = cache_dir / f"openvino-{key.hexdigest()[:24]}"
     if (index := _read_index(target)) is not None:
+        with suppress(OSError):  # of another user
+            os.utime(target)  # it was used
         return target, index
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
+        _delete_unused(cache_dir)
         made = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".openvino."))
     except OSError as error:
         made = Path(tempfile.mkdtemp(prefix="chromaroute-openvino-"))
-        log.warning("models cannot be kept in %s (%s): they are made again at every start", cache_dir, error)
+        log.warning("models cannot be kept in %s (%s): they are made again at every start", cache_dir, error.strerror)
     log.info("models of the bundle in %s are made, once", folder)
     try:
         _export(folder, made)
@@ -77,6 +84,13 @@ def _export(folder: Path, target: Path) -> None:
         except ValidationError:
             raise BundleError(f"the models of the bundle in {folder} could not be made: {run.stderr}") from None
         raise getattr(errors, failure.type)(failure.message)
+
+
+def _delete_unused(cache_dir: Path) -> None:
+    """Delete the models of former versions, and what interrupted processes have left."""
+    for path in (*cache_dir.glob("openvino-*"), *cache_dir.glob(".openvino.*")):
+        if path.stat().st_mtime < time.time() - _UNUSED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_index(folder: Path) -> Index | None:

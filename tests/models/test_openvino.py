@@ -1,8 +1,11 @@
 """OpenVINO gives the colors of torch, from models that are made once and checked each time."""
 
+import gc
 import hashlib
 import json
+import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -118,8 +121,27 @@ def test_models_are_made_elsewhere_if_the_cache_cannot_be_written(
     monkeypatch.setattr(openvino_cache, "_export", lambda _, target: shutil.copytree(models, target, dirs_exist_ok=True))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "file").touch()
-    assert load_ensemble(families, options(tmp_path / "file" / "cache")).bundle.manifest.name == "everyday"
+    ensemble = load_ensemble(families, options(tmp_path / "file" / "cache"))
     assert "cannot be kept" in caplog.text
+    assert len(list(tmp_path.glob("chromaroute-openvino-*"))) == 1
+    del ensemble
+    gc.collect()
+    assert list(tmp_path.glob("chromaroute-openvino-*")) == []
+
+
+def test_models_that_were_not_used_for_a_month_are_deleted(
+    families: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models,) = cache.iterdir()
+    monkeypatch.setattr(openvino_cache, "_export", lambda _, target: shutil.copytree(models, target, dirs_exist_ok=True))
+    for name, days in (("openvino-used", 1), ("openvino-unused", 31), (".openvino.interrupted", 31)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    load_ensemble(families, options(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"openvino-used", models.name}
+    os.utime(tmp_path / models.name, (0, 0))
+    load_ensemble(families, options(tmp_path))
+    assert time.time() - (tmp_path / models.name).stat().st_mtime < 60
 
 
 def test_networks_that_do_not_fit_their_cards_are_refused_with_the_reason(families: Path, tmp_path: Path) -> None:
