@@ -3,7 +3,8 @@
 # make test    format, lint, types and all tests
 # make coverage   the same, with the lines that no test reaches
 # make docs    write the generated parts of the documentation
-# make bench   load a running server (PORT=8000) from several processes
+# make bench   measure the service, with targets, on a machine without other work; writes bench.json
+# make load    load a running server (PORT=8000) from several processes
 # make stress the tests that provoke failures, for longer: generated requests, crashes, bursts
 # make torture  fuzzing (MINUTES=60 for each target), traffic (twice as long), kills, files, faults of the database: see docs/reliability.md
 # make lock    pin the newest dependencies that pyproject.toml allows, with their hashes: see SECURITY.md
@@ -27,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # every file is compared with the hash in requirements/; --no-deps, because what is not listed there must not be installed
 HASHED := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 
-.PHONY: serve check test coverage docs bench stress bundle torture lock sbom wheel checksums secrets container-check
+.PHONY: serve check test coverage docs bench load stress bundle torture lock sbom wheel checksums secrets container-check
 
 serve: $(VENV)/serve.done
 	$(BIN)/chromaroute serve --port $(PORT)
@@ -56,6 +57,9 @@ docs: $(VENV)/dev.done
 	PYTHONPATH=. $(BIN)/python docs/build.py
 
 bench: $(VENV)/dev.done
+	$(BIN)/python bench/service.py --json bench.json
+
+load: $(VENV)/dev.done
 	$(BIN)/python bench/load.py --url http://127.0.0.1:$(PORT) $(LOAD)
 
 stress: $(VENV)/dev.done

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (memory,) = arguments if arguments is not None else sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when it ends
     logging.disable()  # what decoders warn about
-    tune_process()
+    tune_process(largest=2**30)  # it has one thread
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries must not write into the answers
     enlarge_pipe(answers)
