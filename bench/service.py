@@ -33,11 +33,11 @@ sys.path.insert(0, str(ROOT))
 from bench.load import client, form_body, send  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.colorizers.zhang import Zhang  # noqa: E402
-from models.engine_options import EngineOptions, default_cache_dir  # noqa: E402
+from models.engine_options import EngineOptions, default_cache_dir, usable_cores  # noqa: E402
 from models.ensemble import Ensemble  # noqa: E402
 from models.imaging import Picture  # noqa: E402
 from models.loading import load_ensemble  # noqa: E402
-from models.openvino_export import _converted  # noqa: E402
+from models.openvino_export import convert  # noqa: E402
 from models.openvino_runtime import Core  # noqa: E402
 from models.torch_networks import TorchEnsemble  # noqa: E402
 from tests.server_process import Server, serving  # noqa: E402
@@ -132,7 +132,7 @@ def measure_networks(repeats: int) -> tuple[list[Row], dict[str, float], Ensembl
     core = Core()
     core.set_property("CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"})
     L = np.full((1, 1, 256, 256), 50, np.float32)
-    published = core.compile_model(_converted(Zhang(), (torch.from_numpy(L),)), "CPU")
+    published = core.compile_model(convert(Zhang(), (torch.from_numpy(L),)), "CPU")
     found = in_turn(
         {
             "torch": lambda: torch_ensemble.predict(pictures[SMALL]),
@@ -215,7 +215,7 @@ def measure_folder(folder: Path, count: int) -> list[Row]:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     took, after = time.perf_counter() - start, os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    share = 100 * used / took / (os.cpu_count() or 1)
+    share = 100 * used / took / usable_cores()
     return [Row(f"folder of {count} photographs", count / took, "/s", "60"), Row("of that, cores busy", share, "%", "90")]
 
 

@@ -1,5 +1,6 @@
 """Which engine runs the networks, and how."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,6 +11,12 @@ from models.errors import OptionError
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def usable_cores() -> int:
+    """The cores on which the system lets this process run."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def default_cache_dir() -> Path:

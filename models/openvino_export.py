@@ -39,16 +39,16 @@ def export(bundle: Bundle, folder: Path) -> None:
             strides = _strides_that_are_read(bundle, name, taps[name], L)
             classifier = bundle.classifier if bundle.manifest.router.trunk == name else None
             file = f"trunk-{name}.xml"
-            openvino.save_model(_converted(_Trunk(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False)
+            openvino.save_model(convert(_Trunk(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False)
             trunks[name] = TrunkFiles(model=file, taps=strides)
         for name, card in bundle.manifest.experts.items():
             expert = bundle.experts[name]
             if card.trunk is None:
-                converted[name] = _converted(expert, (L,))
+                converted[name] = convert(expert, (L,))
             else:
                 strides = trunks[card.trunk].taps
                 inputs = (L, *(taps[card.trunk][stride] for stride in strides))
-                converted[name] = _converted(_TapExpert(expert, strides), inputs)
+                converted[name] = convert(_TapExpert(expert, strides), inputs)
     experts = {}
     for names in _groups(converted):
         for name, files in _save_group({name: converted[name] for name in names}, folder).items():
@@ -106,7 +106,7 @@ def _strides_that_are_read(bundle: Bundle, trunk: str, taps: Taps, L: Tensor) ->
     return sorted(recorded.used)
 
 
-def _converted(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
+def convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
     """A network as an OpenVINO model.
 
     Raises:

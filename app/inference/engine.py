@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from app.schemas import VariantOptions
 from app.settings import Settings
 from models.bundle_header import BundleHeader
 from models.decision import Decision, Stopwatch
+from models.engine_options import usable_cores
 from models.ensemble import Ensemble
 from models.errors import BundleError
 from models.imaging import Picture, reduced
@@ -51,7 +51,7 @@ class Engine:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         tune_process()
         self.settings, self.metrics = settings, metrics
-        self.slots = (settings.threads or os.cpu_count() or 1) + 1
+        self.slots = (settings.threads or usable_cores()) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
         self.ensemble = load_ensemble(settings.bundle, settings.engine_options)
         self.draining = False

@@ -53,6 +53,11 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def link(models: Path, target: Path) -> None:
+    """Put models, which are large, into another folder without a copy."""
+    shutil.copytree(models, target, copy_function=os.link, dirs_exist_ok=True)
+
+
 def options(cache: Path, **values: object) -> EngineOptions:
     return EngineOptions("openvino", precision="float32", cache_dir=cache, **values)  # type: ignore[arg-type]
 
@@ -99,13 +104,14 @@ def test_models_are_made_once_unless_they_are_damaged(
         export(folder, target)
 
     monkeypatch.setattr(openvino_cache, "_export", make)
-    copy = Path(shutil.copytree(cache, tmp_path / "cache"))
+    copy = Path(shutil.copytree(cache, tmp_path / "cache", copy_function=os.link))
     load_ensemble(families, options(copy))
     assert made == []
     (models,) = copy.iterdir()
     weights = models / "trunk-everyday-close.bin"
     content = bytearray(weights.read_bytes())
     content[1000] ^= 1
+    weights.unlink()
     weights.write_bytes(content)
     load_ensemble(families, options(copy))
     assert len(made) == 1
@@ -118,7 +124,7 @@ def test_models_are_made_elsewhere_if_the_cache_cannot_be_written(
     families: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (models,) = cache.iterdir()
-    monkeypatch.setattr(openvino_cache, "_export", lambda _, target: shutil.copytree(models, target, dirs_exist_ok=True))
+    monkeypatch.setattr(openvino_cache, "_export", lambda _, target: link(models, target))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "file").touch()
     ensemble = load_ensemble(families, options(tmp_path / "file" / "cache"))
@@ -133,7 +139,7 @@ def test_models_that_were_not_used_for_a_month_are_deleted(
     families: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (models,) = cache.iterdir()
-    monkeypatch.setattr(openvino_cache, "_export", lambda _, target: shutil.copytree(models, target, dirs_exist_ok=True))
+    monkeypatch.setattr(openvino_cache, "_export", lambda _, target: link(models, target))
     for name, days in (("openvino-used", 1), ("openvino-unused", 31), (".openvino.interrupted", 31)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
@@ -144,25 +150,25 @@ def test_models_that_were_not_used_for_a_month_are_deleted(
     assert time.time() - (tmp_path / models.name).stat().st_mtime < 60
 
 
-def test_networks_that_do_not_fit_their_cards_are_refused_with_the_reason(families: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(families, tmp_path / "bundle"))
+def test_networks_that_do_not_fit_their_cards_are_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
     manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["experts"]["vgg_expert"]["arguments"] = {"bins": 100}
+    manifest["experts"]["cat"]["arguments"] = {"bins": 100}
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="vgg_expert.*does not fit the network of its card"):
+    with pytest.raises(BundleError, match="cat.*does not fit the network of its card"):
         load_ensemble(folder, options(tmp_path / "cache"))
 
 
 def test_bundle_that_openvino_cannot_run_is_run_by_torch_unless_openvino_is_asked_for(
-    families: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Path(shutil.copytree(families, tmp_path / "bundle"))
+    folder = Path(shutil.copytree(EVERYDAY, tmp_path / "bundle"))
     manifest = json.loads((folder / MANIFEST).read_text())
     arguments = {"width": 8, "depth": 5}
     save_file(COLORIZERS["pix2pix"](**arguments).state_dict(), folder / "pix2pix.safetensors")
     content = (folder / "pix2pix.safetensors").read_bytes()
     changes = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "file": "pix2pix.safetensors"}
-    manifest["experts"]["strided_cnn"] |= {"family": "pix2pix", "arguments": arguments, **changes}
+    manifest["experts"]["cat"] |= {"family": "pix2pix", "arguments": arguments, "trunk": None, **changes}
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(EngineError, match="rand.*choose the engine torch"):
         load_ensemble(folder, options(tmp_path))
@@ -171,8 +177,10 @@ def test_bundle_that_openvino_cannot_run_is_run_by_torch_unless_openvino_is_aske
 
 
 def test_altered_file_is_refused_although_its_models_are_in_the_cache(families: Path, cache: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(families, tmp_path / "bundle"))
-    (folder / "router.safetensors").write_bytes(bytes((folder / "router.safetensors").stat().st_size))
+    folder = Path(shutil.copytree(families, tmp_path / "bundle", copy_function=os.link))
+    size = (folder / "router.safetensors").stat().st_size
+    (folder / "router.safetensors").unlink()
+    (folder / "router.safetensors").write_bytes(bytes(size))
     with pytest.raises(CheckpointError, match=r"router.*sha256"):
         load_ensemble(folder, options(cache))
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from models.bundle import load_bundle
+from models.engine_options import usable_cores
 from models.runtime import Runtime
 from models.torch_networks import TorchEnsemble
 from training.data.dataset_index import DataError, Entry, read_pictures
@@ -118,7 +118,6 @@ def _one_thread_each() -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        affinity = getattr(os, "sched_getaffinity", None)
-        yield min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+        yield min(8, usable_cores())
     finally:
         torch.set_num_threads(before)
