@@ -1,4 +1,4 @@
-"""Runs the networks of a bundle with OpenVINO, on processors: two to three times as fast as torch, in a fraction of the memory."""
+"""Runs the networks of a bundle with OpenVINO, on processors: faster than torch, and in less memory (docs/performance.md)."""
 
 import shutil
 import weakref
