@@ -17,7 +17,7 @@ from models.luma import LUMA, UInt8Array, UInt16Array
 Levels = TypeVar("Levels", UInt8Array, UInt16Array)
 
 LONG_SIDE = 256  # in pixels, of the planes at which ab is converted to Cb and Cr
-STRIP = 2**15  # pixels that are merged at a time, so that intermediate values stay in the cache of a core
+STRIP = 32  # rows or columns that are interpolated at a time, so that intermediate values stay in the cache of a core
 
 _RED, _GREEN, _BLUE = LUMA
 _CB, _CR = 2 * (1 - _BLUE), 2 * (1 - _RED)  # B is luma + 1.772 Cb, and R is luma + 1.402 Cr
@@ -94,18 +94,18 @@ def _strips(planes: Float32Array, shape: tuple[int, int]) -> Iterator[Any]:
     offsets = np.stack((_CR * cr, -(_CR * _RED * cr + _CB * _BLUE * cb) / _GREEN, _CB * cb))
     # interpolated room is enough for interpolated colors
     room = np.maximum(np.stack((offsets.max(axis=0), -offsets.min(axis=0))), _LEAST)
-    columns = _interpolated(np.concatenate((planes, room)).swapaxes(1, 2), shape[1], STRIP // cb.shape[0])
+    columns = _interpolated(np.concatenate((planes, room)).swapaxes(1, 2), shape[1])
     wide = np.ascontiguousarray(np.concatenate([part for _, part in columns], axis=1).swapaxes(1, 2))
-    for rows, part in _interpolated(wide, shape[0], STRIP // shape[1]):
+    for rows, part in _interpolated(wide, shape[0]):
         yield rows, *part
 
 
-def _interpolated(planes: Float32Array, size: int, count: int) -> Iterator[tuple[slice, Float32Array]]:
-    """Planes `(n,h,w)` resized to the height `size`, about `count` rows at a time."""
+def _interpolated(planes: Float32Array, size: int) -> Iterator[tuple[slice, Float32Array]]:
+    """Planes `(n,h,w)` resized to the height `size`, some rows at a time."""
     height = planes.shape[1]
     position = ((np.arange(size, dtype=np.float32) + 0.5) * (height / size) - 0.5).clip(0, height - 1)
-    for top in range(0, size, max(1, count)):
-        rows = slice(top, min(size, top + max(1, count)))
+    for top in range(0, size, STRIP):
+        rows = slice(top, min(size, top + STRIP))
         first, last = int(position[rows.start]), int(np.ceil(position[rows.stop - 1]))
         weights = (1 - np.abs(position[rows, None] - np.arange(first, last + 1, dtype=np.float32))).clip(0)
         yield rows, weights @ planes[:, first : last + 1]

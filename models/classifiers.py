@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.imagenet import imagenet_categories, imagenet_mapping
-from models.torchvision_compat import vgg as torchvision_vgg
 from models.vgg import Taps
 
 IMAGENET_CHANNELS = 512  # of the deepest tap of VGG-16 and VGG-19
@@ -85,7 +84,8 @@ class ImageNetClassifier(Classifier):
         self.categories = imagenet_categories(mapping)
         self.register_buffer("members", imagenet_members(mapping), persistent=False)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
-        self.classifier = torchvision_vgg.VGG(nn.Identity(), init_weights=False).classifier
+        first, second = nn.Linear(512 * 7 * 7, 4096), nn.Linear(4096, 4096)
+        self.classifier = nn.Sequential(first, nn.ReLU(), nn.Dropout(), second, nn.ReLU(), nn.Dropout(), nn.Linear(4096, 1000))
 
     def forward(self, taps: Taps) -> Tensor:
         return self.map_labels(self.classifier(self.avgpool(taps[32]).flatten(1)).float().softmax(dim=1))

@@ -32,9 +32,11 @@ class EngineOptions:
         engine: `openvino` runs on processors, `torch` on any device of torch; `auto` is OpenVINO on a processor.
         device: of torch.
         precision: `auto` is bfloat16 for OpenVINO, where the processor supports it, and float32 for torch.
-        threads: for one picture; 0 for all cores.
+        threads: of the networks; 0 for all cores.
         expert_bytes: memory budget for experts, of which the least recently used are evicted; None keeps all.
         cache_dir: keeps the models that OpenVINO needs, which are made at the first use of a bundle.
+        parallel: how many pictures threads of the caller predict at a time, each with its share of `threads`. One picture is
+            fastest with 1; for many, one thread for each is faster.
 
     Raises:
         OptionError: there is no such engine or precision.
@@ -46,6 +48,7 @@ class EngineOptions:
     threads: int = 0
     expert_bytes: int | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
+    parallel: int = 1
 
     def __post_init__(self) -> None:
         for name, valid in (("engine", EngineName), ("precision", Precision)):

@@ -16,7 +16,7 @@ __all__ = ["MAX_PIXELS", "READS", "WRITES", "Document", "FileInfo", "Picture", "
 
 WRITES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "tiff": "image/tiff", "avif": "image/avif"}
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 120_000_000
 
 _LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384}  # pixels; the limits of the encoders
 

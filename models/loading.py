@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from models.bundle_header import EVERYDAY, read_header
-from models.engine_options import EngineOptions
+from models.engine_options import EngineOptions, usable_cores
 from models.ensemble import Ensemble
 from models.errors import EngineError, OptionError
 
@@ -40,4 +40,5 @@ def load_ensemble(folder: Path = EVERYDAY, options: EngineOptions | None = None)
     from models.torch_networks import TorchEnsemble
 
     precision = "float32" if options.precision == "auto" else options.precision
-    return TorchEnsemble(load_bundle(folder, options.expert_bytes), Runtime(options.device, precision, options.threads))
+    threads = options.threads if options.parallel == 1 else max(1, (options.threads or usable_cores()) // options.parallel)
+    return TorchEnsemble(load_bundle(folder, options.expert_bytes), Runtime(options.device, precision, threads))

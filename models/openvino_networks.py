@@ -2,6 +2,7 @@
 
 import shutil
 import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from models.engine_options import EngineOptions
 from models.expert_cache import ExpertCache
 from models.lab import Float32Array
 from models.openvino_cache import find_models
-from models.openvino_runtime import CompiledModel, Core, Tensor
+from models.openvino_runtime import CompiledModel, Core, InferRequest, Tensor
 
 _PRECISIONS = {"auto": "bf16", "bfloat16": "bf16", "float32": "f32"}  # OpenVINO uses f32 where the processor has no bfloat16
 
@@ -40,15 +41,15 @@ class OpenVinoNetworks:
         self._folder, self._index = find_models(folder, bundle.manifest, options.cache_dir)
         if self._folder.parent != options.cache_dir:  # which cannot be written
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
+        hints = {"NUM_STREAMS": str(options.parallel), "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
         self._core = Core()
         self._core.set_property("CPU", {**hints, **({"INFERENCE_NUM_THREADS": options.threads} if options.threads else {})})
-        self._shared: dict[str, CompiledModel] = {}
+        self._shared: dict[str, _Network] = {}
         self._experts = ExpertCache(self._index.experts, self._load, lambda expert: expert.bytes, options.expert_bytes)
 
     def features(self, trunk: str, L: Float32Array) -> Features:
         files = self._index.trunks[trunk]
-        outputs = _infer(self._model(files.model), [L])
+        outputs = self._network(files.model).infer([L])
         return {"taps": outputs[: len(files.taps)], "probabilities": outputs[len(files.taps) :]}
 
     def probabilities(self, features: Features) -> Float32Array:
@@ -60,7 +61,7 @@ class OpenVinoNetworks:
 
     def ab(self, expert: str, L: Float32Array, features: Features | None) -> Float32Array:
         loaded = self._experts[expert]
-        return _infer(loaded.model, [L] if features is None else [L, *features["taps"]], loaded.weights)[0]
+        return loaded.network.infer([L] if features is None else [L, *features["taps"]], loaded.weights)[0]
 
     def _load(self, name: str) -> "_Expert":
         files = self._index.experts[name]
@@ -69,34 +70,46 @@ class OpenVinoNetworks:
             return _Expert(self._compiled(files.model), {}, size)
         arrays = load_file(self._folder / files.weights)
         weights = {key: Tensor(array) for key, array in arrays.items()}
-        return _Expert(self._model(files.model), weights, sum(array.nbytes for array in arrays.values()))
+        return _Expert(self._network(files.model), weights, sum(array.nbytes for array in arrays.values()))
 
-    def _model(self, name: str) -> CompiledModel:
-        """A model that is kept."""
+    def _network(self, name: str) -> "_Network":
+        """A network that is kept."""
         if name not in self._shared:
             self._shared[name] = self._compiled(name)
         return self._shared[name]
 
-    def _compiled(self, name: str) -> CompiledModel:
-        return self._core.compile_model(self._folder / name, "CPU")
+    def _compiled(self, name: str) -> "_Network":
+        return _Network(self._core.compile_model(self._folder / name, "CPU"))
 
 
 @dataclass(frozen=True)
 class _Expert:
-    """An expert in memory: a model, which other experts may share, and its own numbers by name of input."""
+    """An expert in memory: a network, which other experts may share, and its own numbers by name of input."""
 
-    model: CompiledModel
+    network: "_Network"
     weights: Mapping[str, Tensor]
     bytes: int
 
 
-def _infer(model: CompiledModel, inputs: Sequence[Float32Array], weights: Mapping[str, Tensor] | None = None) -> list[Float32Array]:
-    """The outputs of a model."""
-    request = model.create_infer_request()  # one for each call, so that threads may call at the same time
-    arrays = [np.ascontiguousarray(array) for array in inputs]  # which must exist during the inference
-    for position, array in enumerate(arrays):
-        request.set_input_tensor(position, Tensor(array, shared_memory=True))
-    for name, numbers in (weights or {}).items():
-        request.set_tensor(name, numbers)
-    request.infer()
-    return [np.array(request.get_output_tensor(position).data) for position in range(len(model.outputs))]
+class _Network:
+    """A compiled model, and its inference requests, whose memory is used again."""
+
+    def __init__(self, model: CompiledModel) -> None:
+        self._model = model
+        self._requests: deque[InferRequest] = deque()  # which no thread uses
+
+    def infer(self, inputs: Sequence[Float32Array], weights: Mapping[str, Tensor] | None = None) -> list[Float32Array]:
+        """The outputs of the model. Threads may call at the same time."""
+        try:
+            request = self._requests.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        arrays = [np.ascontiguousarray(array) for array in inputs]  # which must exist during the inference
+        for position, array in enumerate(arrays):
+            request.set_input_tensor(position, Tensor(array, shared_memory=True))
+        for name, numbers in (weights or {}).items():
+            request.set_tensor(name, numbers)
+        request.infer()
+        outputs = [np.array(request.get_output_tensor(position).data) for position in range(len(self._model.outputs))]
+        self._requests.append(request)
+        return outputs

@@ -5,6 +5,6 @@ import sys
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO goes on without it
 
 import openvino  # noqa: E402
-from openvino import CompiledModel, Core, Model, Tensor, opset13  # noqa: E402
+from openvino import CompiledModel, Core, InferRequest, Model, Tensor, opset13  # noqa: E402
 
-__all__ = ["CompiledModel", "Core", "Model", "Tensor", "openvino", "opset13"]
+__all__ = ["CompiledModel", "Core", "InferRequest", "Model", "Tensor", "openvino", "opset13"]

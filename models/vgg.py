@@ -1,4 +1,4 @@
-"""VGG trunks with named taps: torchvision's VGG-16 and VGG-19, and a compact one, all built by torchvision's `make_layers`.
+"""VGG trunks with named taps: VGG-16 and VGG-19, whose tensors have the names of torchvision, and narrower ones.
 
 Simonyan and Zisserman 2014. A trunk ends at its last feature map (paper 001 trims VGG-16 there) and serves both the router and the
 colorizers. What differs: `compact` is narrow and has batch norm and a sixth stage, so that the receptive field of its deepest tap
@@ -10,18 +10,17 @@ from torch import Tensor, nn
 
 from models.lab import lightness_to_luma
 from models.network_input import TRUNK_STRIDE
-from models.torchvision_compat import vgg as torchvision_vgg
 
 Taps = dict[int, Tensor]  # stride -> features (n, channels, h / stride, w / stride)
 
 STRIDE = TRUNK_STRIDE
 
 TRUNKS: dict[str, tuple[list[str | int], bool]] = {
-    # name: (make_layers' configuration, batch norm)
+    # name: (channels of the convolutions, and M for a maximum over 2 x 2 pixels; batch norm)
     "compact": ([32, "M", 64, "M", 128, 128, "M", 256, 256, "M", 320, 320, "M", 384, 384], True),
     "deep": ([32, "M", 64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 320, 320, 320, "M", 384, 384], True),
-    "vgg16": (torchvision_vgg.cfgs["D"], False),
-    "vgg19": (torchvision_vgg.cfgs["E"], False),
+    "vgg16": ([64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M"], False),
+    "vgg19": ([64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M"], False),
 }
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -46,7 +45,7 @@ class VggTrunk(nn.Module):
         if network not in TRUNKS:
             raise ValueError(f"there is no trunk {network!r}: give one of {', '.join(TRUNKS)}.")
         configuration, batch_norm = TRUNKS[network]
-        self.features = torchvision_vgg.make_layers(configuration, batch_norm=batch_norm)
+        self.features = _layers(configuration, batch_norm)
         self.channels = _channels(configuration)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -67,7 +66,22 @@ class VggTrunk(nn.Module):
     def stages(self, count: int) -> nn.Sequential:
         """The layers of the first `count` stages, down to the stride `2 ** count`."""
         pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
-        return self.features[: pools[count - 1] + 1] if count else nn.Sequential()
+        return nn.Sequential(*list(self.features)[: pools[count - 1] + 1 if count else 0])
+
+
+def _layers(configuration: list[str | int], batch_norm: bool) -> nn.Sequential:
+    """The layers in the order of torchvision's, which takes a second to import."""
+    layers: list[nn.Module] = []
+    width = 3
+    for item in configuration:
+        if isinstance(item, int):
+            layers.append(nn.Conv2d(width, item, 3, padding=1))
+            layers += [nn.BatchNorm2d(item)] if batch_norm else []
+            layers.append(nn.ReLU(inplace=True))
+            width = item
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
 
 
 def _channels(configuration: list[str | int]) -> dict[int, int]:

@@ -17,7 +17,7 @@ PACKAGES = {  # and what each may import
 }
 LAYERS = {  # folders and modules from the lowest layer up: each may import lower layers and itself, but not its neighbors
     "models": (
-        "errors atomic_files torchvision_compat exif luma libvips xmp imagenet expert_cache openvino_index openvino_runtime",
+        "errors atomic_files exif luma libvips xmp imagenet expert_cache openvino_index openvino_runtime",
         "lab options engine_options",
         "network_input networks router manifest runtime tones",
         "ab_bins chroma vgg decision metadata samples bundle_header",

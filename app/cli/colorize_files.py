@@ -5,6 +5,7 @@ Pictures are found by their first bytes, whatever their names.
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, count
@@ -70,31 +71,46 @@ def plan(paths: Sequence[Path], out: Path | None, format: str, may_be_empty: boo
 
 
 def run(
-    tasks: Sequence[FileTask], ensemble: Ensemble, options: Options, max_pixels: int, console: Console, report: Path | None = None
+    tasks: Sequence[FileTask],
+    ensemble: Ensemble,
+    options: Options,
+    max_pixels: int,
+    console: Console,
+    report: Path | None = None,
+    parallel: int = 1,
 ) -> tuple[int, dict[Path, str]]:
-    """Colorize pictures; returns the number of outputs, and the error message of every picture that failed.
+    """Colorize pictures, `parallel` at a time; returns the number of outputs, and the error message of every picture that failed.
 
     The decision record or the error of every picture is added to the file `report`.
     """
     records = _read_report(report)
     failures: dict[Path, str] = {}
+    pool = ThreadPoolExecutor(parallel)
+    outcomes = pool.map(lambda task: _attempt(task, ensemble, options, max_pixels), tasks)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     try:
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-        ) as progress:
+        with Progress(*columns, console=console) as progress:
             bar = progress.add_task("colorizing", total=len(tasks))
-            for task in tasks:
-                try:
-                    decision = colorize_one(task, ensemble, options, max_pixels)
-                    records[str(task.source)] = {"output": str(task.target), **decision.model_dump(mode="json")}
-                except (ChromarouteError, OSError) as error:
-                    failures[task.source] = str(error)
-                    records[str(task.source)] = {"error": str(error)}
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                if isinstance(outcome, Decision):
+                    records[str(task.source)] = {"output": str(task.target), **outcome.model_dump(mode="json")}
+                else:
+                    failures[task.source] = outcome
+                    records[str(task.source)] = {"error": outcome}
                 progress.advance(bar)
     finally:
+        pool.shutdown(cancel_futures=True)
         if report is not None:
             replace_file(report, (json.dumps(records, indent=1) + "\n").encode())
     return len(tasks) - len(failures), failures
+
+
+def _attempt(task: FileTask, ensemble: Ensemble, options: Options, max_pixels: int) -> Decision | str:
+    """The decision record, or the error message."""
+    try:
+        return colorize_one(task, ensemble, options, max_pixels)
+    except (ChromarouteError, OSError) as error:
+        return str(error)
 
 
 def _single_task(paths: Sequence[Path], out: Path, format: str) -> FileTask:

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from app.settings import Settings, check_exposure, load_settings
 from models import pipeline
 from models.atomic_files import replace_file
 from models.bundle_header import EVERYDAY
+from models.engine_options import usable_cores
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
 from models.loading import load_ensemble
@@ -29,6 +31,8 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Inspect a bundle.")
 key_app = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(key_app, name="key")
+
+_BESIDE = 2  # pictures that are read, decoded or written while the networks have as many as they take
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
 KeysFile = Annotated[Path, typer.Option(help="File of the keys; the server reads the one that CHROMAROUTE_KEYS names.")]
@@ -59,14 +63,15 @@ def colorize(
     if not watch:
         plan = colorize_files.plan(paths, out, options.format)
         tasks, skipped_files = plan.tasks, plan.skipped
-    ensemble = _load_ensemble(settings, options)
+    parallel = 1 if watch or len(tasks) == 1 else settings.threads or usable_cores()
+    ensemble = _load_ensemble(settings, options, parallel)
     console = Console(stderr=True)
     if watch:
         with suppress(KeyboardInterrupt):
             watch_folders.watch(paths, out, ensemble, options, settings.max_pixels, console)
         return
     waiting = [task for task in tasks if force or not task.target.exists()]
-    done, failures = colorize_files.run(waiting, ensemble, options, settings.max_pixels, console, report)
+    done, failures = colorize_files.run(waiting, ensemble, options, settings.max_pixels, console, report, parallel + _BESIDE)
     skipped = len(tasks) - len(waiting)
     existing = f"{skipped} exist already{' (--force replaces them)' if skipped else ''}"
     console.print(f"{done} colorized, {existing}, {len(failures)} failed, {len(skipped_files)} skipped")
@@ -78,10 +83,10 @@ def colorize(
         raise typer.Exit(1)
 
 
-def _load_ensemble(settings: Settings, options: Options) -> Ensemble:
-    """The ensemble of the settings, after a check of the requested category."""
+def _load_ensemble(settings: Settings, options: Options, parallel: int = 1) -> Ensemble:
+    """The ensemble of the settings, for `parallel` pictures at a time, after a check of the requested category."""
     tune_process()
-    ensemble = load_ensemble(settings.bundle, settings.engine_options)
+    ensemble = load_ensemble(settings.bundle, replace(settings.engine_options, parallel=parallel))
     ensemble.bundle.router.check(options.category)
     return ensemble
 

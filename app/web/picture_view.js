@@ -82,13 +82,18 @@ export class PictureView {
     const signal = this.begin("Colorizing…");
     try {
       const file = this.file;
+      const colorized = colorize(file, this.query(), signal);
+      colorized.catch(() => {}); // it is handled below, after the preview
       if (!this.output) await this.preview(file, signal);
-      const { decision, blob } = await colorize(file, this.query(), signal);
-      const before = this.before ?? (isDisplayable(file) ? file : (await colorize(file, { ...this.query(), saturation: 0 }, signal)).blob);
+      const { decision, blob } = await colorized;
+      if (!this.before) {
+        const { blob: gray } = await colorize(file, { ...this.query(), saturation: 0 }, signal);
+        signal.throwIfAborted();
+        this.before = gray;
+        await this.show("before", gray, signal);
+      }
       signal.throwIfAborted();
-      this.before = before;
       this.output = blob;
-      await this.show("before", this.before, signal);
       await this.show("after", blob, signal);
       this.describe(decision);
       element("one").hidden = false;
@@ -110,7 +115,9 @@ export class PictureView {
     await this.show("before", file, signal);
     await this.show("after", file, signal);
     element("after").style.filter = "grayscale(1)";
-    element("one").hidden = !element("before").naturalWidth;
+    if (!element("before").naturalWidth) return;
+    this.before = file;
+    element("one").hidden = false;
   }
 
   // Approximates the saturation with a CSS filter; the server returns the exact picture after a pause.

@@ -1,12 +1,14 @@
-"""JPEG by Pillow, which reads the luma plane of a file without converting it, and the metadata of its segments."""
+"""JPEG, of which the luma plane can be read without a conversion, and the metadata of its segments."""
 
 import io
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
@@ -76,6 +78,10 @@ class JpegFile(EncodedFile):
 
 
 def _decode(content: bytes, luma_only: bool) -> np.ndarray[Any, Any]:
+    if luma_only:
+        with suppress(ValueError):  # such as of CMYK
+            levels: np.ndarray[Any, Any] = simplejpeg.decode_jpeg(content, "GRAY", strict=False)  # a third faster than Pillow
+            return levels[..., 0]
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
         image.decodermaxblock = len(content)  # libjpeg cannot decode arithmetic codes piece by piece
         if luma_only:

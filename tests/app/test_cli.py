@@ -51,6 +51,7 @@ def test_out_file_extension_sets_format(scans: Path, tmp_path: Path) -> None:
         assert colorized.format == "PNG"
 
 
+@pytest.mark.slow
 def test_folder_is_colorized_recursively_and_existing_outputs_are_skipped(scans: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out", tmp_path / "decisions.json"
     code, output = chromaroute("colorize", scans, "-o", out, "--report", report)

@@ -215,6 +215,7 @@ def test_decoding_process_does_not_load_torch_and_ends_with_its_input() -> None:
     assert subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=20).returncode == 0
 
 
+@pytest.mark.slow
 def test_process_that_is_killed_again_and_again_decodes_the_next_file(cat: bytes) -> None:
     async def run() -> list[int]:
         async with pool() as processes:

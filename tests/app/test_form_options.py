@@ -75,6 +75,7 @@ def test_form_fields_of_batch_apply_to_every_item(client: TestClient, field: str
     assert set(entries.values()) == {alone.content}
 
 
+@pytest.mark.slow
 def test_form_fields_of_job_are_stored(job_client: TestClient) -> None:
     response = job_client.post("/v1/jobs", files={"files": ("a.png", PICTURE)}, data={"format": "tiff", "saturation": "0"})
     path = response.headers["location"]

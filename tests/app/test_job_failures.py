@@ -122,6 +122,7 @@ def test_unusable_job_storage_stops_startup(tmp_path: Path) -> None:
         create_app(Settings(data_dir=tmp_path, database=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(errno.ENOLCK, "No locks available")])
 def test_server_starts_without_jobs_where_there_are_no_file_locks(
     error: Exception, pictures: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -122,6 +122,7 @@ def test_job_folder_is_locked_by_one_server(job_client: TestClient) -> None:
         create_app(Settings(data_dir=folder))
 
 
+@pytest.mark.slow
 def test_disabled_jobs_are_rejected_and_write_nothing(tmp_path: Path, pictures: dict[str, bytes]) -> None:
     with TestClient(create_app(Settings(data_dir=tmp_path / "data", jobs=False))) as client:
         response = client.post("/v1/jobs", files={"files": pictures["cat.jpg"]})

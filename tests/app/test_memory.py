@@ -67,6 +67,7 @@ def test_idle_trimmer_trims_once_after_last_picture(monkeypatch: pytest.MonkeyPa
     assert trimmed[0] > last
 
 
+@pytest.mark.slow
 def test_memory_is_trimmed_after_picture(cat: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed = threading.Event()
     monkeypatch.setattr("app.inference.idle_trim.IDLE_SECONDS", 0.1)

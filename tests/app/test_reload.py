@@ -105,6 +105,7 @@ def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
 
 
+@pytest.mark.slow
 def test_openvino_keeps_the_experts_of_the_bundle_that_it_has_loaded(folder: Path, cat: bytes) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1, engine="openvino"))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)

@@ -61,6 +61,7 @@ def test_openapi_describes_parameters_responses_and_problems(client: TestClient)
         assert reference in document["components"]["schemas"]
 
 
+@pytest.mark.slow
 def test_not_ready_before_warmup() -> None:
     app = create_app(Settings(jobs=False))
     assert app.state.engine.state != "ready"

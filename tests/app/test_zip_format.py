@@ -42,6 +42,7 @@ def test_dates_are_kept_to_two_seconds(date: datetime) -> None:
     assert datetime(*entry.date_time) == date.replace(second=date.second // 2 * 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 65_534, 65_535, 65_536, 70_000])
 def test_many_entries_are_read_back(count: int) -> None:
     content = archive_of({f"{index}": b"" for index in range(count)})

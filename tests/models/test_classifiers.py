@@ -4,8 +4,8 @@ import torch
 from models.classifiers import HeadClassifier, ImageNetClassifier
 from models.imagenet import imagenet_mapping
 from models.router import Router
-from models.torchvision_compat import vgg
 from models.vgg import VggTrunk
+from training.networks.torchvision_compat import vgg
 
 LABELS = vgg.VGG16_Weights.IMAGENET1K_V1.meta["categories"]
 

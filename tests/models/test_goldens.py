@@ -78,6 +78,7 @@ def test_every_family_gives_its_golden_color(family: str) -> None:
         assert difference(family_output(family), goldens[f"family/{family}"]) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_every_expert_gives_its_golden_color_with_one_thread_and_with_two() -> None:
     ensemble = TorchEnsemble(load_bundle())
     threads = torch.get_num_threads()
@@ -92,6 +93,7 @@ def test_every_expert_gives_its_golden_color_with_one_thread_and_with_two() -> N
             torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", get_args(Precision))
 def test_openvino_gives_the_golden_colors_in_every_precision(precision: Precision) -> None:
     ensemble = load_ensemble(options=EngineOptions("openvino", precision=precision))

@@ -29,6 +29,9 @@ from models.torch_networks import TorchEnsemble
 FAMILIES = [name for name in COLORIZERS if name != "pix2pix"]  # which draws noise, as the paper says
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded bundle with an expert of every family that OpenVINO can run, whose weights are random, instead of its own."""
@@ -70,7 +73,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, families: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("expert_bytes", [None, 1])
 def test_every_family_has_the_colors_of_torch(
     families: Path, cache: Path, pictures: dict[str, bytes], expert_bytes: int | None

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.torchvision_compat import vgg
 from models.vgg import TRUNKS, VggTrunk
+from training.networks.torchvision_compat import vgg
 
 
 @pytest.mark.parametrize("network", TRUNKS)

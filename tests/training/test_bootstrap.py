@@ -15,6 +15,7 @@ def test_interval_narrows_with_the_number_of_pictures() -> None:
     assert narrow.high - narrow.low == pytest.approx(2 * 1.96 / 30, rel=0.2)
 
 
+@pytest.mark.slow
 def test_intervals_contain_the_true_mean_at_the_nominal_rate() -> None:
     rng = np.random.default_rng(2)
     estimates = [Bootstrap(60).mean(rng.exponential(1, 60)) for _ in range(200)]

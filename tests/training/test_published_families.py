@@ -14,13 +14,13 @@ from models.bundle import load_bundle, verify_bundle
 from models.colorizers import COLORIZERS, Colorizer
 from models.ensemble import Ensemble
 from models.errors import BundleError, CheckpointError
-from models.torchvision_compat import vgg
 from tests.cli_runner import invoke, set_options
 from tests.server_process import wait_until
 from tests.small_runs import AT_64_PX, SETS, run_names
 from training.config.recipe_files import load_recipe
 from training.config.section import RecipeError
 from training.data.dataset_index import DataError
+from training.networks.torchvision_compat import vgg
 from training.publishing.base import load_base
 from training.runs.train import train_recipe
 

@@ -14,7 +14,6 @@ from models.decision import Decision
 from models.errors import BundleError, CheckpointError
 from models.imaging import Picture
 from models.torch_networks import TorchEnsemble
-from models.torchvision_compat import vgg
 from tests.cli_runner import invoke, set_options
 from tests.small_runs import SETS
 from training.data.dataset_index import DataError, read_index, write_index
@@ -22,6 +21,7 @@ from training.evaluation.results import Report
 from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST
 from training.networks.imagenet import imagenet_weights
+from training.networks.torchvision_compat import vgg
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,6 @@ from models.ensemble import Ensemble
 from models.errors import CheckpointError
 from models.imagenet import imagenet_categories
 from models.lab import srgb_to_lab
-from models.torchvision_compat import get_model
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD
 from training.data.dataset_index import Entry, digest
 from training.data.datasets import select
@@ -29,6 +28,7 @@ from training.evaluation.method import GENERAL, GRAY, ROUTED, TRUTH, Method
 from training.evaluation.results import ClassScores, JudgeScores, TrainingOverlap
 from training.metrics.bootstrap import Bootstrap
 from training.metrics.frechet import FeatureExtractor, in_inference_mode, resized_rgb
+from training.networks.torchvision_compat import get_model
 from training.runs.trained import load_classifier
 
 IMAGENET_SIDE = 224

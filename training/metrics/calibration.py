@@ -1,6 +1,6 @@
 """Calibration of confidences: reliability, expected calibration error, coverage against accuracy, and thresholds for a risk."""
 
-import models.torchvision_compat  # noqa: F401 - before torchmetrics, which imports torchvision
+import training.networks.torchvision_compat  # noqa: F401 - before torchmetrics, which imports torchvision
 
 # isort: split
 from collections.abc import Sequence

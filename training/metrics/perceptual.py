@@ -11,8 +11,8 @@ from threading import Lock
 import numpy as np
 import torch
 
-from models.torchvision_compat import AlexNet_Weights  # before the packages, which need it to be imported
 from training.metrics.frechet import FeatureExtractor, in_inference_mode, resized_rgb
+from training.networks.torchvision_compat import AlexNet_Weights  # before the packages, which need it to be imported
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 LPIPS_SIDE, INCEPTION_SIDE = 160, 299

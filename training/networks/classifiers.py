@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from models.colorizers import iizuka
 from models.colorizers.zhang import Encoder
 from models.lab import lab_to_srgb, lightness_to_luma
-from models.torchvision_compat import inception, resnet, vgg
 from models.vgg import IMAGENET_MEAN, IMAGENET_STD, VggTrunk
 from training.config.arguments import check_arguments
 from training.config.section import RecipeError
 from training.config.task_options import ClassificationOptions
 from training.networks.imagenet import imagenet_weights
 from training.networks.state_dicts import select_prefix
+from training.networks.torchvision_compat import inception, resnet, vgg
 from training.networks.trunks import everyday_trunk
 
 # the weights that exist for backbones that are not torchvision's, which only read gray

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.errors import CheckpointError
-from models.torchvision_compat import inception, resnet, vgg
+from training.networks.torchvision_compat import inception, resnet, vgg
 
 NETWORKS: dict[str, tuple[Any, Callable[[], nn.Module]]] = {
     # name: (the published weights, the network)

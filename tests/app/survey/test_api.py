@@ -93,6 +93,7 @@ def test_invalid_vote_is_rejected(survey_client: TestClient, body: dict[str, str
         assert survey_client.get(f"/survey/pictures/{name}").status_code == 404
 
 
+@pytest.mark.slow
 def test_votes_are_rate_limited_and_locked_database_is_reported(
     survey: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

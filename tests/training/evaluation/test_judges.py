@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from models.torchvision_compat import AlexNet_Weights, get_model
 from training.evaluation.judge import load_judge
 from training.metrics import perceptual
+from training.networks.torchvision_compat import AlexNet_Weights, get_model
 
 pytestmark = pytest.mark.slow
 
