@@ -7,7 +7,8 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 START = """() => {
-  document.getElementById("files").addEventListener("change", () => { window.started = performance.now(); }, { capture: true, once: true });
+  const start = () => { window.started = performance.now(); };
+  document.getElementById("files").addEventListener("change", start, { capture: true, once: true });
   window.shown = new Promise((resolve) => {
     const check = () => {
       const after = document.getElementById("after");

@@ -3,7 +3,7 @@
     python bench/service.py [--json bench.json] [--quick]
 
 Things that are compared are measured in turn, and values are medians. Everything runs with the embedded bundle on this machine:
-the networks alone, a server with one client and with several, a plain pipeline of other libraries, and the command line.
+the networks alone, a server with one client and with several, a plain pipeline of other libraries, the page, and the command line.
 """
 
 import argparse
@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.load import client, form_body, send  # noqa: E402
+from bench.page import measure_page  # noqa: E402
 from models.bundle import load_bundle  # noqa: E402
 from models.colorizers.zhang import Zhang  # noqa: E402
 from models.engine_options import EngineOptions, default_cache_dir, usable_cores  # noqa: E402
@@ -42,7 +43,7 @@ from models.openvino_runtime import Core  # noqa: E402
 from models.torch_networks import TorchEnsemble  # noqa: E402
 from tests.server_process import Server, serving  # noqa: E402
 
-SMALL, LARGE = (1024, 768), (4000, 3000)
+SMALL, LARGE, HUGE = (1024, 768), (4000, 3000), (11_547, 8_660)
 HEADERS = {"Content-Type": "multipart/form-data; boundary=load"}
 TICK = 1000 / os.sysconf("SC_CLK_TCK")  # milliseconds
 
@@ -71,6 +72,7 @@ def in_turn(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, t
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(repeats + 2):
         for name, work in works.items():
+            time.sleep(0.02)  # until the threads of the work before have stopped waiting for more
             start, processor = time.perf_counter(), time.process_time()
             work()
             times[name].append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - processor)))
@@ -154,24 +156,27 @@ def measure_networks(repeats: int) -> tuple[list[Row], dict[str, float], Ensembl
 def measure_server(folder: Path, repeats: int, alone: dict[str, float], reference: Ensemble) -> list[Row]:
     """One server: single pictures, memory, and several clients."""
     bodies = {name: form_body(picture(size, format)) for name, size, format in (
-        ("small", SMALL, "JPEG"), ("large", LARGE, "JPEG"), ("png", LARGE, "PNG"))}  # fmt: skip
+        ("small", SMALL, "JPEG"), ("large", LARGE, "JPEG"), ("png", LARGE, "PNG"), ("huge", HUGE, "JPEG"))}  # fmt: skip
     rows = []
     with serving(folder, jobs=0, cache_dir=default_cache_dir()) as server:
         time.sleep(4)
-        rows.append(Row("memory at rest (proportional set size)", rest := memory_mib(server), "MiB", "250"))
+        rows.append(Row("memory at rest (proportional set size)", memory_mib(server), "MiB", "250"))
         work = {name: lambda body=body: send(server.address, body, HEADERS) for name, body in bodies.items()}  # type: ignore[misc]
-        found = in_turn(work, repeats)
+        found = in_turn({name: work[name] for name in ("small", "large", "png")}, repeats)
         used = {}
-        for name in bodies:
+        for name in found:
             before = used_ms(server)
             for _ in range(repeats):
                 work[name]()
             used[name] = (used_ms(server) - before) / repeats
         time.sleep(4)
         idle = memory_mib(server)
-        with peak_memory(server) as peak:
-            for _ in range(3):
-                work["large"]()
+        peaks = {}
+        for name in ("large", "huge"):
+            with peak_memory(server) as peak:
+                found[name + " again"] = in_turn({name: work[name]}, 3)[name]
+            peaks[name] = peak[0] - idle
+            time.sleep(4)
         plain = in_turn({"plain": lambda: plain_pipeline(picture(LARGE, "JPEG"), reference)}, 3)["plain"]
         own = used["large"] - alone["large processor"]
         rows += [
@@ -181,7 +186,14 @@ def measure_server(folder: Path, repeats: int, alone: dict[str, float], referenc
             Row("the same, processor time", own, "ms", "80"),
             Row("processor time of the plain pipeline / ours", plain[2] / used["large"], "times", "25"),
             Row("PNG of 12 megapixels to PNG", found["png"][0], "ms", "350"),
-            Row("memory of 12 megapixels above rest", peak[0] - min(rest, idle), "MiB", "100"),
+            Row("memory of 12 megapixels above rest", peaks["large"], "MiB", "100"),
+            Row("memory of 100 megapixels above rest", peaks["huge"], "MiB", "400"),
+            Row(
+                "time of a megapixel, at 100 / at 12",
+                found["huge again"][0] / found["large again"][0] / 8.33,
+                "times",
+                "1",
+            ),
         ]
         for clients in (8, 32):
             with ThreadPoolExecutor(clients) as pool:
@@ -192,6 +204,17 @@ def measure_server(folder: Path, repeats: int, alone: dict[str, float], referenc
             rows.append(Row(f"pictures a second with {clients} clients ({lost} lost)", rate, "/s", "60"))
             rows.append(Row(f"share of what the networks alone do, {clients} clients", rate * alone["small"] / 10, "%", "70"))
     return rows
+
+
+def measure_view(folder: Path, repeats: int) -> list[Row]:
+    """The page in a browser."""
+    (folder / "scan.jpg").write_bytes(picture(LARGE, "JPEG"))
+    with serving(folder, jobs=0, cache_dir=default_cache_dir()) as server:
+        shown, frames = measure_page(server.address, folder / "scan.jpg", repeats)
+    return [
+        Row("the page: from 12 megapixels to the first full view in color", shown, "ms", "600"),
+        Row("the page: frames while the slider moves", frames, "/s", "60"),
+    ]
 
 
 def measure_start(folder: Path) -> list[Row]:
@@ -229,6 +252,8 @@ def main() -> None:
     rows, alone, reference = measure_networks(repeats)
     with tempfile.TemporaryDirectory() as name:
         rows += measure_server(Path(name), repeats, alone, reference)
+    with tempfile.TemporaryDirectory() as name:
+        rows += measure_view(Path(name), max(3, repeats // 5))
     with tempfile.TemporaryDirectory() as name:
         rows += measure_start(Path(name))
     with tempfile.TemporaryDirectory() as name:
