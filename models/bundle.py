@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ def verify_bundle(folder: Path = EVERYDAY) -> list[str]:
 
 
 def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
-    """The tensors of the file of a card, as float32.
+    """The tensors of the file of a card, as float32; of an ONNX file its bytes, as the tensor `model`.
 
     Args:
         path: of the file.
@@ -91,6 +92,8 @@ def read_weights(path: Path, card: Card, what: str) -> dict[str, Tensor]:
         CheckpointError: the file is missing or altered, or is not a safetensors file.
     """
     content = read_file(path, card, what)
+    if path.suffix == ".onnx":
+        return {"model": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
     try:
         tensors = load(content)
     except SafetensorError as error:

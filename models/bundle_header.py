@@ -45,7 +45,15 @@ def read_header(folder: Path) -> BundleHeader:
 
 
 def read_file(path: Path, card: Card, what: str) -> bytes:
-    """The content of the file of a card.
+    """The content of the file of a card; arguments and errors as for `check_file`."""
+    _check_size(path, card, what)
+    content = path.read_bytes()
+    _check_digest(path, hashlib.sha256(content).hexdigest(), card, what)
+    return content
+
+
+def check_file(path: Path, card: Card, what: str) -> None:
+    """Compare the file of a card with its size and its sha256, without reading it into memory.
 
     Args:
         path: of the file.
@@ -55,20 +63,25 @@ def read_file(path: Path, card: Card, what: str) -> bytes:
     Raises:
         CheckpointError: the file is missing or altered.
     """
+    _check_size(path, card, what)
+    with path.open("rb") as file:
+        _check_digest(path, hashlib.file_digest(file, "sha256").hexdigest(), card, what)
+
+
+def _check_size(path: Path, card: Card, what: str) -> None:
     if not path.is_file():
         raise CheckpointError(f"the file of {what}, {path}, is missing: restore the bundle.")
-    content = path.read_bytes()
-    if len(content) != card.bytes:
-        raise CheckpointError(
-            f"the file of {what}, {path}, has {len(content)} bytes and its card says {card.bytes}: restore the bundle."
-        )
-    actual = hashlib.sha256(content).hexdigest()
+    size = path.stat().st_size
+    if size != card.bytes:
+        raise CheckpointError(f"the file of {what}, {path}, has {size} bytes and its card says {card.bytes}: restore the bundle.")
+
+
+def _check_digest(path: Path, actual: str, card: Card, what: str) -> None:
     if actual != card.sha256:
         raise CheckpointError(
             f"the file of {what}, {path}, has the sha256 {actual} and its card says {card.sha256}: "
             "it was altered or truncated; restore the bundle."
         )
-    return content
 
 
 @contextmanager

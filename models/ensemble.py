@@ -26,14 +26,14 @@ class FeatureCache:
 
     def __init__(self, picture: Picture, bundle: BundleHeader, networks: Networks) -> None:
         self._picture, self._bundle, self._networks = picture, bundle, networks
-        self._lightness: dict[tuple[int, int, bool], Float32Array] = {}
+        self._lightness: dict[tuple[object, ...], Float32Array] = {}
         self._features: dict[str, Any] = {}
 
     def lightness(self, card: InputCard, stride: int) -> Float32Array:
         """Lightness `(1,1,h,w)` in [0, 100] at the working size of a network, with sides that are multiples of its stride."""
-        key = card.working_size, stride, card.normalize_tones
+        key = card.working_size, stride, card.normalize_tones, card.fit
         if key not in self._lightness:
-            L = network_input(self._picture.luma, card.working_size, stride)
+            L = network_input(self._picture.luma, card.working_size, stride, card.fit == "square")
             self._lightness[key] = normalized_tones(L) if card.normalize_tones else L
         return self._lightness[key]
 

@@ -21,7 +21,7 @@ class Card(Strict):
 
     family: str
     arguments: dict[str, Any] = {}
-    file: str = Field(pattern=r"^[\w.-]+\.safetensors$")
+    file: str = Field(pattern=r"^[\w.-]+\.(safetensors|onnx)$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     trunk: str | None = None
@@ -33,11 +33,13 @@ class Card(Strict):
 class InputCard(Card):
     """A checkpoint that reads pictures; `working_size` is the short side in pixels to which they are resized for it.
 
-    With `normalize_tones`, their tones are stretched (`models.tones`).
+    With `normalize_tones`, their tones are stretched (`models.tones`). If they should `fit` a square, both sides have that size, as
+    in the programs of published networks; otherwise pictures keep their aspect.
     """
 
     working_size: int = Field(gt=0)
     normalize_tones: bool = False
+    fit: Literal["aspect", "square"] = "aspect"
 
 
 class TrunkCard(InputCard):

@@ -20,6 +20,7 @@ from models.atomic_files import replace_file
 from models.bundle import Bundle, load_bundle
 from models.classifiers import Classifier
 from models.colorizers import Colorizer, TapColorizer
+from models.colorizers.onnx import OUTPUTS, OnnxColorizer
 from models.errors import BundleError, EngineError
 from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
 from models.openvino_runtime import Model, openvino, opset13
@@ -43,7 +44,9 @@ def export(bundle: Bundle, folder: Path) -> None:
             trunks[name] = TrunkFiles(model=file, taps=strides)
         for name, card in bundle.manifest.experts.items():
             expert = bundle.experts[name]
-            if card.trunk is None:
+            if isinstance(expert, OnnxColorizer):
+                converted[name] = _with_conversions(expert)
+            elif card.trunk is None:
                 converted[name] = convert(expert, (L,))
             else:
                 strides = trunks[card.trunk].taps
@@ -120,6 +123,20 @@ def convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
         except openvino.frontend.OpConversionFailure as error:
             reason = str(error).strip().splitlines()[-1].strip("- ")
             raise EngineError(f"OpenVINO cannot run a network of the bundle ({reason}): choose the engine torch.") from error
+
+
+def _with_conversions(expert: OnnxColorizer) -> Model:
+    """The model of an ONNX file from lightness to ab."""
+    before = convert(expert.before, (torch.zeros(1, 1, SIDE, SIDE),))
+    network = expert.network()
+    channels = OUTPUTS[expert.after.gives][1]
+    shape = (1, SIDE, SIDE, channels) if expert.after.layout == "nhwc" else (1, channels, SIDE, SIDE)
+    after = convert(expert.after, (torch.zeros(shape),))
+    for first, second in ((before, network), (network, after)):
+        source = first.get_results()[0].input_value(0)
+        for target in second.get_parameters()[0].output(0).get_target_inputs():
+            target.replace_source_output(source)
+    return Model(after.get_results(), before.get_parameters())
 
 
 def _groups(models: Mapping[str, Model]) -> Iterable[list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from models.bundle_header import BundleHeader, read_file
+from models.bundle_header import BundleHeader, check_file
 from models.engine_options import EngineOptions
 from models.expert_cache import ExpertCache
 from models.lab import Float32Array
@@ -37,7 +37,7 @@ class OpenVinoNetworks:
 
     def __init__(self, folder: Path, bundle: BundleHeader, options: EngineOptions) -> None:
         for name, card in bundle.manifest.cards().items():
-            read_file(folder / card.file, card, name)
+            check_file(folder / card.file, card, name)
         self._folder, self._index = find_models(folder, bundle.manifest, options.cache_dir)
         if self._folder.parent != options.cache_dir:  # which cannot be written
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -79,7 +79,10 @@ class OpenVinoNetworks:
         return self._shared[name]
 
     def _compiled(self, name: str) -> "_Network":
-        return _Network(self._core.compile_model(self._folder / name, "CPU"))
+        model = self._core.read_model(self._folder / name)
+        has_attention = any(operation.get_type_name() == "ScaledDotProductAttention" for operation in model.get_ops())
+        # fused attention fails in bfloat16 for some sizes: "Cannot initialize brgemm descriptor" (OpenVINO 2026.4)
+        return _Network(self._core.compile_model(model, "CPU", {"SNIPPETS_MODE": "DISABLE"} if has_attention else {}))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
         "bundle imaging openvino_cache",
         "ensemble openvino_export openvino_networks",
         "torch_networks pipeline",
-        "loading",
+        "loading published",
     ),
     "chromaroute": ("pipeline",),
     "app": (

@@ -1,4 +1,4 @@
-"""The commands: colorize, serve, bundle show and verify, key add, list and revoke."""
+"""The commands: colorize, serve, bundle import, show and verify, key add, list and revoke."""
 
 import sys
 from contextlib import suppress
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.api_keys import add_key, read_keys, revoke_key
 from app.cli import colorize_files, watch_folders
+from app.cli.import_bundle import import_bundle
 from app.cli.option_parameters import with_options
 from app.inference.process_tuning import tune_process
 from app.logs import configure_logs
@@ -27,10 +28,11 @@ from models.manifest import read_manifest
 from models.options import Options
 
 app = typer.Typer(no_args_is_help=True, help="Colorize black-and-white photographs.", pretty_exceptions_enable=False)
-bundle_app = typer.Typer(no_args_is_help=True, help="Inspect a bundle.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Inspect, check and make bundles.")
 key_app = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(key_app, name="key")
+bundle_app.command("import")(import_bundle)
 
 _BESIDE = 2  # pictures that are read, decoded or written while the networks have as many as they take
 

@@ -1,15 +1,18 @@
 """The families of colorizers, by the name that a checkpoint's card gives."""
 
-from models.colorizers.base import BinColorizer, Colorizer, RegressionColorizer, TapColorizer
+from models.colorizers.base import BinColorizer, Colorizer, HintedColorizer, RegressionColorizer, TapColorizer
+from models.colorizers.ddcolor import DDColor
 from models.colorizers.hypercolumn import Hypercolumn
 from models.colorizers.iizuka import Iizuka
+from models.colorizers.onnx import OnnxColorizer
 from models.colorizers.pix2pix import Pix2Pix
+from models.colorizers.siggraph17 import Siggraph17
 from models.colorizers.strided_cnn import StridedCnn
 from models.colorizers.vgg_decoder import VggDecoder
 from models.colorizers.vgg_expert import VggExpert
 from models.colorizers.zhang import Zhang, ZhangRegression
 
-__all__ = ["COLORIZERS", "BinColorizer", "Colorizer", "RegressionColorizer", "TapColorizer"]
+__all__ = ["COLORIZERS", "BinColorizer", "Colorizer", "HintedColorizer", "RegressionColorizer", "TapColorizer"]
 
 COLORIZERS: dict[str, type[Colorizer]] = {
     "vgg_expert": VggExpert,
@@ -20,4 +23,7 @@ COLORIZERS: dict[str, type[Colorizer]] = {
     "strided_cnn": StridedCnn,
     "pix2pix": Pix2Pix,
     "hypercolumn": Hypercolumn,
+    "siggraph17": Siggraph17,
+    "ddcolor": DDColor,
+    "onnx": OnnxColorizer,
 }

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from models.ab_bins import AbBins
@@ -62,6 +63,17 @@ class BinColorizer(Colorizer):
 
     def decode(self, predicted: Tensor, L: Tensor) -> Tensor:
         return self.bins.annealed_mean(predicted.float(), self.temperature)
+
+
+class HintedColorizer(Colorizer):
+    """A colorizer whose input has the colors of some points, if they are known."""
+
+    @abstractmethod
+    def predict_with_hints(self, L: Tensor, ab: Tensor, mask: Tensor) -> Tensor:
+        """As `predict`, with ab `(n,2,h,w)` in CIELAB units where the mask `(n,1,h,w)` is 1; both are 0 elsewhere."""
+
+    def predict(self, L: Tensor) -> Tensor:
+        return self.predict_with_hints(L, L.new_zeros(1, 2, 1, 1) * L, torch.zeros_like(L))
 
 
 class TapColorizer(Colorizer):

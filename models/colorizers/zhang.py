@@ -2,7 +2,8 @@
 
 Eight blocks of 3 x 3 convolutions, most of them followed by batch norm; strides in the first three blocks, dilation in the fifth
 and sixth; output at a quarter of the sides. `Zhang` predicts a distribution over ab bins, `ZhangRegression` predicts ab itself for
-the paper's L2 comparison. What differs: nearest upsampling instead of a transposed convolution; blocks 1 to 5, which can be
+the paper's L2 comparison. What differs: nearest upsampling instead of a transposed
+convolution, unless it is asked for; blocks 1 to 5, which can be
 pretrained as a classifier (the paper's transfer learning), are an `Encoder`; 260 bins of our own instead of the authors' 313;
 `width` scales all channels, because pictures of 32 px need fewer.
 """
@@ -45,11 +46,14 @@ class Encoder(nn.Sequential):
         return x
 
 
-def _decoder(width: int) -> nn.Sequential:
+def _decoder(width: int, transposed: bool = False) -> nn.Sequential:
     """Blocks 6 to 8: features `(n,4 width,h/4,w/4)` of those of the encoder."""
+    double: list[nn.Module] = [nn.Upsample(scale_factor=2), nn.Conv2d(8 * width, 4 * width, 3, padding=1)]
+    if transposed:
+        double = [nn.ConvTranspose2d(8 * width, 4 * width, 4, stride=2, padding=1)]
     return nn.Sequential(
-        block(8 * width, 8 * width, 3, dilation=2), block(8 * width, 8 * width, 3), nn.Upsample(scale_factor=2),
-        nn.Conv2d(8 * width, 4 * width, 3, padding=1), nn.ReLU(), nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU(),
+        block(8 * width, 8 * width, 3, dilation=2), block(8 * width, 8 * width, 3), *double, nn.ReLU(),
+        nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU(),
         nn.Conv2d(4 * width, 4 * width, 3, padding=1), nn.ReLU(),
     )  # fmt: skip
 
@@ -61,15 +65,16 @@ class Zhang(BinColorizer):
         width: channels of the first block; 64 as published.
         bins: number of ab bins; their centers are in the checkpoint.
         temperature: of the annealed mean; 0.38 in Zhang et al., 0.89 in paper 002.
+        transposed: whether the sides are doubled by a transposed convolution, as published.
     """
 
     stride = STRIDE
 
-    def __init__(self, width: int = 64, bins: int = 260, temperature: float = 0.38) -> None:
+    def __init__(self, width: int = 64, bins: int = 260, temperature: float = 0.38, transposed: bool = False) -> None:
         super().__init__()
         self.temperature = temperature
         self.encoder = Encoder(width)
-        self.decoder = _decoder(width)
+        self.decoder = _decoder(width, transposed)
         self.last = nn.Conv2d(4 * width, bins, 1)
         self.bins = AbBins(srgb_cells() if bins == 260 else torch.zeros(bins, 2))
 
