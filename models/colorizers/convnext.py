@@ -52,7 +52,7 @@ class Block(nn.Module):
         self.scale = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y: Tensor = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
         y = self.scale * self.shrink(F.gelu(self.expand(y)))
         return x + y.permute(0, 3, 1, 2)
 
