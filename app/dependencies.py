@@ -4,18 +4,21 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
+from pydantic import create_model
 from starlette.datastructures import UploadFile
 
 from app.errors import ServiceError
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
-from app.schemas import JobOptions, VariantOptions
+from app.schemas import BatchOptions, JobOptions, VariantOptions
 from app.survey.store import Survey
 from models.errors import UnknownOption
 from models.options import Options, RouteOptions
 
 Model = TypeVar("Model", bound=RouteOptions)
+
+FORM_ONLY = ("hints",)  # options that are no query parameters
 
 
 def _engine(request: Request) -> Engine:
@@ -68,8 +71,16 @@ def _options(model: type[Model], parts: tuple[str, ...], repeatable: tuple[str, 
                 given[name] = value
         return model(**given)
 
-    options.__annotations__["query"] = Annotated[model, Query()]
+    options.__annotations__["query"] = Annotated[_query_model(model), Query()]
     return options
+
+
+def _query_model(model: type[Model]) -> type[RouteOptions]:
+    """The options that fit into an address: hints are sent in the form."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in model.model_fields.items() if name not in FORM_ONLY
+    }
+    return create_model(f"{model.__name__}Query", __base__=RouteOptions, **fields)
 
 
 _SEVERAL = " Several pictures go to /v1/colorize/batch or /v1/jobs."
@@ -98,5 +109,5 @@ SurveyDep = Annotated[Survey, Depends(_survey)]
 OptionsDep = Annotated[Options, Depends(_options(Options, ("file",)))]
 RouteOptionsDep = Annotated[RouteOptions, Depends(_options(RouteOptions, ("file",)))]
 VariantOptionsDep = Annotated[VariantOptions, Depends(_options(VariantOptions, ("file",)))]
-BatchOptionsDep = Annotated[Options, Depends(_options(Options, ("files", "archive"), repeatable=("files",)))]
+BatchOptionsDep = Annotated[BatchOptions, Depends(_options(BatchOptions, ("files", "archive"), repeatable=("files",)))]
 JobOptionsDep = Annotated[JobOptions, Depends(_options(JobOptions, ("files", "archive"), repeatable=("files",)))]

@@ -1,13 +1,17 @@
 """The models of requests and responses, beside the options (`models.options`) and the decision record (`models.decision`)."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from models.decision import Decision
-from models.options import Options, RouteOptions
+from models.errors import OptionError
+from models.options import HINTS, MAX_HINTS, Hint, Options, OutputOptions, RouteOptions, read_json
 from models.router import TOP
+
+_SHOWN = 10  # names in a message
 
 
 class ColorizedImage(BaseModel):
@@ -80,7 +84,29 @@ JobState = Literal["queued", "running", "finished", "cancelled"]
 WebhookState = Literal["pending", "delivered", "failed"]
 
 
-class JobOptions(Options):
+class BatchOptions(OutputOptions):
+    """The options of several pictures."""
+
+    hints: Annotated[dict[str, Annotated[tuple[Hint, ...], Field(max_length=MAX_HINTS)]], BeforeValidator(read_json)] = Field(
+        {},
+        description=f"for each name of a picture that has some: {HINTS}",
+    )
+
+    def of(self, name: str) -> Options:
+        """Those of the picture of that name."""
+        shared = {field: getattr(self, field) for field in OutputOptions.model_fields}
+        return Options(**shared, hints=self.hints.get(name, ()))
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise an OptionError if there are hints for a name that is not among these."""
+        known = tuple(names)
+        for name in self.hints:
+            if name not in known:
+                shown = ", ".join(known[:_SHOWN]) + (" and so on" if len(known) > _SHOWN else "")
+                raise OptionError("hints", name, f"the name of a picture that is sent: {shown}")
+
+
+class JobOptions(BatchOptions):
     """The options of a job."""
 
     webhook: str | None = Field(

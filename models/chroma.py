@@ -41,16 +41,25 @@ def resize(planes: Float32Array, shape: tuple[int, int]) -> Float32Array:
     return np.stack(resized).reshape(*planes.shape[:-2], *shape)
 
 
+def plane_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The height and the width of the planes of a picture of this height and width."""
+    height, width = shape
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def small_luma(luma: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
+    """The luma plane at a lower resolution."""
+    return np.asarray(Image.fromarray(luma).resize(shape[::-1], Image.Resampling.BOX, reducing_gap=2.0))
+
+
 def chroma_planes(luma: UInt8Array, ab: Float32Array) -> Float32Array:
     """Cb and Cr `(2,h',w')` in levels around 0, for a luma plane `(h,w)` and ab `(1,2,*,*)` in CIELAB units of any resolution.
 
     The planes have the shape of the luma plane, scaled down to a long side of 256 px if it is larger.
     """
-    height, width = luma.shape
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    small = Image.fromarray(luma).resize(shape[::-1], Image.Resampling.BOX, reducing_gap=2.0)
-    L = lightness_levels()[np.asarray(small)][None, None]
+    shape = plane_shape(luma.shape)
+    L = lightness_levels()[small_luma(luma, shape)][None, None]
     rgb = lab_to_srgb(np.concatenate((L, resize(ab, shape)), axis=1))
     y = rgb_to_luma(rgb)[0, 0]
     return np.stack(((rgb[0, 2] - y) / _CB, (rgb[0, 0] - y) / _CR)) * 255

@@ -54,6 +54,7 @@ class Decision(BaseModel):
     working_size: int = Field(description="short side in pixels at which the networks see the picture, whatever its own size")
     page: int = Field(1, description="the page of the file that this record is about, from 1")
     page_count: int = Field(1, description="pages of the file")
+    hints: int = Field(0, description="hints that were applied")
     notes: list[str] = Field([], description="what of the file is not in the output, and how unusual levels were read")
     other_pages: list["Decision"] = Field([], description="the records of the other pages, if the output has several")
     timings_ms: dict[str, float] = Field(description="milliseconds by stage")

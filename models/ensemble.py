@@ -5,18 +5,19 @@ trunk, and a soft route blends several experts. Pictures are processed one at a 
 picture keeps all cores busy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models import chroma
 from models.bundle_header import BundleHeader
 from models.decision import Candidate, Decision, ExpertShare, Stopwatch
+from models.hints import check_hints, hint_planes, spread_hints
 from models.imaging import Picture
 from models.lab import Float32Array
 from models.manifest import InputCard
 from models.network_input import TRUNK_STRIDE, network_input
 from models.networks import Networks
-from models.options import RouteOptions
+from models.options import Hint, RouteOptions
 from models.router import Route
 from models.tones import normalized_tones
 
@@ -24,8 +25,8 @@ from models.tones import normalized_tones
 class FeatureCache:
     """What the networks read of one picture, computed once: lightness at each working size, and the features of each trunk."""
 
-    def __init__(self, picture: Picture, bundle: BundleHeader, networks: Networks) -> None:
-        self._picture, self._bundle, self._networks = picture, bundle, networks
+    def __init__(self, picture: Picture, bundle: BundleHeader, networks: Networks, hints: Sequence[Hint] = ()) -> None:
+        self._picture, self._bundle, self._networks, self._hints = picture, bundle, networks, hints
         self._lightness: dict[tuple[object, ...], Float32Array] = {}
         self._features: dict[str, Any] = {}
 
@@ -52,7 +53,9 @@ class FeatureCache:
         """The chrominance `(1,2,h',w')` that an expert predicts."""
         card = self._bundle.manifest.experts[expert]
         L = self.lightness(card, self._networks.stride(expert))
-        return self._networks.ab(expert, L, None if card.trunk is None else self.features(card.trunk))
+        features = None if card.trunk is None else self.features(card.trunk)
+        planes = hint_planes(self._hints, self._picture.luma.shape, L.shape[2:]) if self._hints else None
+        return self._networks.ab(expert, L, features, planes)
 
 
 class Ensemble:
@@ -72,19 +75,27 @@ class Ensemble:
             route = self._route(self._cache(picture), options)
         return self._decision(route, watch)
 
-    def predict(self, picture: Picture, options: RouteOptions | None = None) -> tuple[Float32Array, Decision]:
-        """Chrominance ab `(1,2,h',w')` in CIELAB units at the resolution of the experts, and the decision record.
+    def predict(
+        self, picture: Picture, options: RouteOptions | None = None, hints: Sequence[Hint] = ()
+    ) -> tuple[Float32Array, Decision]:
+        """Chrominance ab `(1,2,h',w')` in CIELAB units, and the decision record.
+
+        Its resolution is that of the experts; with hints, that at which it is merged with luma.
 
         Raises:
-            OptionError: the requested category is not one of the bundle's.
+            OptionError: the requested category is not one of the bundle's, or a hint is outside of the picture.
         """
+        check_hints(hints, picture.width, picture.height)
         watch, options = Stopwatch(), options or RouteOptions()
-        features = self._cache(picture)
+        features = FeatureCache(picture, self.bundle, self._networks, hints)
         with watch.stage("route"):
             route = self._route(features, options)
         with watch.stage("predict"):
             ab = self._predict(route, features)
-        return ab, self._decision(route, watch)
+        if hints:
+            with watch.stage("hints"):
+                ab = spread_hints(picture.luma, ab, hints)
+        return ab, self._decision(route, watch).model_copy(update={"hints": len(hints)})
 
     def predict_variants(self, picture: Picture, options: RouteOptions, count: int) -> list[tuple[Float32Array, Decision]]:
         """As `predict`, for each of up to `count` of the most probable categories that have different experts.

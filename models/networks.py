@@ -21,13 +21,14 @@ class Networks(Protocol):
             CheckpointError: the expert was evicted from memory, and its file has changed.
         """
 
-    def ab(self, expert: str, L: Float32Array, features: Any | None) -> Float32Array:
+    def ab(self, expert: str, L: Float32Array, features: Any | None, hints: Float32Array | None = None) -> Float32Array:
         """Chrominance `(1,2,h',w')` in CIELAB units of lightness `(1,1,h,w)` in [0, 100], at the resolution of the expert.
 
         Args:
             expert: its name.
             L: the lightness.
             features: of the trunk that the expert reads, if it reads one.
+            hints: ab and a mask `(1,3,h,w)` of the points whose color is known, which some networks read; see `models.hints`.
 
         Raises:
             CheckpointError: the expert was evicted from memory, and its file has changed.

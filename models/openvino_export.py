@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.atomic_files import replace_file
 from models.bundle import Bundle, load_bundle
 from models.classifiers import Classifier
-from models.colorizers import Colorizer, TapColorizer
+from models.colorizers import Colorizer, HintedColorizer, TapColorizer
 from models.colorizers.onnx import OUTPUTS, OnnxColorizer
 from models.errors import BundleError, EngineError
 from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
@@ -46,6 +46,8 @@ def export(bundle: Bundle, folder: Path) -> None:
             expert = bundle.experts[name]
             if isinstance(expert, OnnxColorizer):
                 converted[name] = _with_conversions(expert)
+            elif isinstance(expert, HintedColorizer):
+                converted[name] = convert(_ExpertWithHints(expert), (L, torch.zeros(1, 3, SIDE, SIDE)))
             elif card.trunk is None:
                 converted[name] = convert(expert, (L,))
             else:
@@ -55,7 +57,10 @@ def export(bundle: Bundle, folder: Path) -> None:
     experts = {}
     for names in _groups(converted):
         for name, files in _save_group({name: converted[name] for name in names}, folder).items():
-            experts[name] = ExpertFiles(model=files[0], weights=files[1], stride=bundle.experts[name].stride)
+            reads_hints = isinstance(bundle.experts[name], HintedColorizer)
+            experts[name] = ExpertFiles(
+                model=files[0], weights=files[1], stride=bundle.experts[name].stride, reads_hints=reads_hints
+            )
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     index = Index(trunks=trunks, experts=experts, digests=digests)
     replace_file(folder / INDEX, index.model_dump_json(indent=1).encode())
@@ -96,6 +101,17 @@ class _TapExpert(nn.Module):
     def forward(self, L: Tensor, *taps: Tensor) -> Tensor:
         assert isinstance(self.network, TapColorizer)
         return self.network.forward_from_taps(dict(zip(self.strides, taps, strict=True)), L)
+
+
+class _ExpertWithHints(nn.Module):
+    """An expert with inputs in a fixed order: lightness, then ab and mask of hints."""
+
+    def __init__(self, network: HintedColorizer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, L: Tensor, hints: Tensor) -> Tensor:
+        return self.network.decode(self.network.predict_with_hints(L, hints[:, :2], hints[:, 2:]), L)
 
 
 def _strides_that_are_read(bundle: Bundle, trunk: str, taps: Taps, L: Tensor) -> list[int]:

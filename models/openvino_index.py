@@ -13,11 +13,14 @@ class TrunkFiles(BaseModel):
 
 
 class ExpertFiles(BaseModel):
-    """An expert: its model, the numbers that the model reads as further inputs, and the stride of its input."""
+    """An expert: its model, the numbers that the model reads as further inputs, the stride of its input, and whether hints are its
+    last input.
+    """
 
     model: str
     weights: str | None
     stride: int
+    reads_hints: bool = False
 
 
 class Index(BaseModel):

@@ -59,9 +59,12 @@ class OpenVinoNetworks:
     def stride(self, expert: str) -> int:
         return self._index.experts[expert].stride
 
-    def ab(self, expert: str, L: Float32Array, features: Features | None) -> Float32Array:
+    def ab(self, expert: str, L: Float32Array, features: Features | None, hints: Float32Array | None = None) -> Float32Array:
         loaded = self._experts[expert]
-        return loaded.network.infer([L] if features is None else [L, *features["taps"]], loaded.weights)[0]
+        inputs = [L] if features is None else [L, *features["taps"]]
+        if self._index.experts[expert].reads_hints:
+            inputs.append(np.zeros((1, 3, *L.shape[2:]), np.float32) if hints is None else hints)
+        return loaded.network.infer(inputs, loaded.weights)[0]
 
     def _load(self, name: str) -> "_Expert":
         files = self._index.experts[name]

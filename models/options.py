@@ -1,15 +1,22 @@
 """The options of routing and colorizing: names, defaults, ranges and descriptions, used by library, API and command line."""
 
-from typing import Any, Literal, Self, get_args, get_origin
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import from_json
 
 from models.errors import OptionError, UnknownOption
 
 AUTO = "auto"  # lets the router choose the category
 MAX_PAGES = 1_000  # of a file
+MAX_HINTS = 1_000  # of a picture
+
+_SHOWN = 80  # characters of a wrong value
+
+HINTS = f'colors of points: a JSON list of at most {MAX_HINTS} objects such as {{"x": 120, "y": 80, "color": "#1f3a5f"}}'
 
 Routing = Literal["hard", "soft"]
 Format = Literal["auto", "jpeg", "png", "webp", "tiff", "avif"]
@@ -39,8 +46,27 @@ class RouteOptions(BaseModel):
             raise _option_error(cls, error) from None
 
 
-class Options(RouteOptions):
-    """The options of colorizing a picture; what they raise is that of `RouteOptions`."""
+class Hint(BaseModel):
+    """The color of a point of a picture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    x: float = Field(ge=0, allow_inf_nan=False, description="pixels from the left of the upright picture")
+    y: float = Field(ge=0, allow_inf_nan=False, description="pixels from the top")
+    color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="as #rrggbb, of which only the chrominance counts")
+    radius: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="pixels within which it counts; if not given, where it looks alike and is near"
+    )
+    strength: float = Field(1.0, ge=0, le=1, description="0 has no effect, 1 gives the color")
+
+
+def read_json(value: Any) -> Any:
+    """The value of a JSON text, which forms and files have."""
+    return from_json(value) if isinstance(value, str | bytes) else value
+
+
+class OutputOptions(RouteOptions):
+    """The options of colorizing any picture; what they raise is that of `RouteOptions`."""
 
     format: Format = Field("auto", description="format of the output; auto is that of the input, or PNG if that cannot be written")
     quality: int = Field(90, ge=1, le=100, description="encoder quality of JPEG, WebP and AVIF")
@@ -51,6 +77,21 @@ class Options(RouteOptions):
     page: int | None = Field(
         None, ge=1, le=MAX_PAGES, description="page of a multi-page file; if not given, all for TIFF output, otherwise the first"
     )
+
+
+class Options(OutputOptions):
+    """The options of colorizing one picture; what they raise is that of `RouteOptions`."""
+
+    hints: Annotated[tuple[Hint, ...], BeforeValidator(read_json)] = Field((), max_length=MAX_HINTS, description=HINTS)
+
+    def with_hints(self, hints: Iterable[Hint]) -> "Options":
+        """The same options with other hints."""
+        return self.model_copy(update={"hints": tuple(hints)})
+
+    def check_pages(self, count: int) -> None:
+        """Raise an OptionError if there are hints although the output has several pages."""
+        if self.hints and count > 1:
+            raise OptionError("page", None, f"a whole number from 1 to {count}: hints are for one page, and the output has {count}")
 
 
 def valid_values(field: FieldInfo) -> str:
@@ -69,7 +110,17 @@ def valid_values(field: FieldInfo) -> str:
 def _option_error(options: type[RouteOptions], error: ValidationError) -> OptionError:
     """The `OptionError` for the first validation error that pydantic reports."""
     first = error.errors()[0]
-    name = str(first["loc"][0])
+    name, *inside = first["loc"]
     if name not in options.model_fields:
-        return UnknownOption(name, tuple(options.model_fields))
-    return OptionError(name, first["input"], valid_values(options.model_fields[name]))
+        return UnknownOption(str(name), tuple(options.model_fields))
+    if name == "hints":
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inside)
+        return OptionError(
+            f"hints{where}", _shortened(first["input"]), f"{options.model_fields['hints'].description} ({first['msg']})"
+        )
+    return OptionError(str(name), first["input"], valid_values(options.model_fields[str(name)]))
+
+
+def _shortened(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -36,8 +36,8 @@ def colorize(
 
     Raises:
         PictureError: the picture cannot be decoded, or has more than `max_pixels`; see `models.errors`.
-        OptionError: the requested category is not one of the bundle's, there is no such page, or the format cannot hold the
-            picture.
+        OptionError: the requested category is not one of the bundle's, there is no such page, the format cannot hold the picture,
+            or a hint is outside of it.
     """
     options = options or Options()
     ensemble.bundle.router.check(options.category)
@@ -47,12 +47,13 @@ def colorize(
     format = document.info.output_format(options.format)
     rendered = []
     pages = document.info.pages(options.page, format)
+    options.check_pages(len(pages))
     for page in pages:
         with watch.stage("decode"):
             picture = document.decode(page, format)
         if page == pages[-1]:
             document.close()
-        ab, decision = ensemble.predict(picture, options)
+        ab, decision = ensemble.predict(picture, options, options.hints)
         rendered.append(render(picture, ab, decision.with_earlier_stages(watch), options, format))
         watch = Stopwatch()
     output, decision = join(rendered)

@@ -3,7 +3,7 @@
 import torch
 
 from models.bundle import Bundle
-from models.colorizers import Colorizer, TapColorizer
+from models.colorizers import Colorizer, HintedColorizer, TapColorizer
 from models.ensemble import Ensemble
 from models.lab import Float32Array
 from models.runtime import Runtime
@@ -31,12 +31,15 @@ class TorchNetworks:
     def stride(self, expert: str) -> int:
         return self._bundle.experts[expert].stride
 
-    def ab(self, expert: str, L: Float32Array, features: Taps | None) -> Float32Array:
+    def ab(self, expert: str, L: Float32Array, features: Taps | None, hints: Float32Array | None = None) -> Float32Array:
         network: Colorizer = self._runtime.place(self._bundle.experts[expert])
         with self._runtime.inference():
             tensor = self._runtime.tensor(L)
             if isinstance(network, TapColorizer) and features is not None:
                 return _array(network.forward_from_taps(features, tensor))
+            if isinstance(network, HintedColorizer) and hints is not None:
+                planes = self._runtime.tensor(hints)
+                return _array(network.decode(network.predict_with_hints(tensor, planes[:, :2], planes[:, 2:]), tensor))
             return _array(network(tensor))
 
 

@@ -13,8 +13,7 @@ from app.batches.uploads import Item
 from app.batches.zip_format import ZipEntry, directory
 from app.errors import problem_of
 from app.inference.engine import Engine
-from app.schemas import ItemRecord
-from models.options import Options
+from app.schemas import BatchOptions, ItemRecord
 
 DECISIONS = "decisions.json"
 ZIP_HEADERS = {"Content-Disposition": 'attachment; filename="colorized.zip"'}
@@ -56,20 +55,20 @@ class ResultArchive:
 
 
 async def colorize_item(
-    engine: Engine, item: Item, options: Options, item_errors: tuple[type[Exception], ...] = (Exception,)
+    engine: Engine, item: Item, options: BatchOptions, item_errors: tuple[type[Exception], ...] = (Exception,)
 ) -> tuple[ItemRecord, bytes | None]:
     """The record of an item and its output. Exceptions of the types `item_errors` become the problem of the item.
 
     The output of the record is the path of the item with the suffix of the format.
     """
     try:
-        content, format, decision = await engine.colorize(item.read, options, background=True)
+        content, format, decision = await engine.colorize(item.read, options.of(item.name), background=True)
     except item_errors as error:
         return ItemRecord(name=item.name, problem=problem_of(error)), None
     return ItemRecord(name=item.name, output=output_name(item.path, format), decision=decision), content
 
 
-async def stream_results(engine: Engine, items: Sequence[Item], options: Options) -> AsyncIterator[bytes]:
+async def stream_results(engine: Engine, items: Sequence[Item], options: BatchOptions) -> AsyncIterator[bytes]:
     """The ZIP archive of a batch, in the order of the items.
 
     Enough items are started ahead to keep the cores busy, and no more, so that few results wait in memory for a slow client.

@@ -21,7 +21,7 @@ from models.decoders import READS, format_of
 from models.ensemble import Ensemble
 from models.errors import ChromarouteError, OptionError
 from models.imaging import WRITES
-from models.options import AUTO, Options
+from models.options import AUTO, Hint, Options
 from models.pipeline import colorize
 
 SUFFIX = "-colorized"  # of outputs beside their inputs
@@ -31,11 +31,12 @@ _FILES = {*FORMATS, ".bmp", ".gif", ".heic", ".jp2"}  # suffixes by which `out` 
 
 @dataclass(frozen=True)
 class FileTask:
-    """One picture: the input, the output, and its format."""
+    """One picture: the input, the output, its format, and colors of points."""
 
     source: Path
     target: Path
     format: str
+    hints: tuple[Hint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _with_unique_targets(tasks: Sequence[FileTask]) -> list[FileTask]:
 
 def colorize_one(task: FileTask, ensemble: Ensemble, options: Options, max_pixels: int) -> Decision:
     """Colorize a picture; the output is written completely or not at all."""
-    options = options.model_copy(update={"format": task.format})
+    options = options.model_copy(update={"format": task.format, "hints": task.hints})
     content, _, decision = colorize(task.source.read_bytes(), ensemble, options, max_pixels)
     replace_file(task.target, content)
     return decision

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.api_keys import add_key, read_keys, revoke_key
 from app.cli import colorize_files, watch_folders
+from app.cli.hints import read_hints
 from app.cli.import_bundle import import_bundle
 from app.cli.option_parameters import with_options
 from app.inference.process_tuning import tune_process
@@ -51,15 +52,24 @@ def colorize(
     force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
     watch: Annotated[bool, typer.Option(help="Continue with new pictures of the folders as they arrive.")] = False,
     report: Annotated[Path | None, typer.Option(help="Add all decision records and errors to this JSON file.")] = None,
+    hint: Annotated[
+        list[str] | None, typer.Option(help="Color of a point, as X,Y=#rrggbb, of one picture; may be repeated.")
+    ] = None,
+    hints: Annotated[
+        Path | None, typer.Option(help="JSON file with a list of hints; or for several pictures, with such a list for each name.")
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
 ) -> None:
     """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""
     settings = load_settings(bundle=bundle)
     is_stream = Path("-") in paths or out == Path("-")
+    chosen = read_hints(hint or [], hints)
     if report is not None and (is_stream or watch):
         raise OptionError("--report", str(report), "no report together with - or --watch")
+    if watch and chosen:
+        raise OptionError("--watch", True, "no hints, because they are of pictures that exist")
     if is_stream:
-        _colorize_stream(paths, out, options, settings, force)
+        _colorize_stream(paths, out, options.with_hints(chosen.of_one_picture()), settings, force)
         return
     tasks, skipped_files = [], []
     if not watch:
@@ -72,7 +82,7 @@ def colorize(
         with suppress(KeyboardInterrupt):
             watch_folders.watch(paths, out, ensemble, options, settings.max_pixels, console)
         return
-    waiting = [task for task in tasks if force or not task.target.exists()]
+    waiting = chosen.of_tasks([task for task in tasks if force or not task.target.exists()], tasks)
     done, failures = colorize_files.run(waiting, ensemble, options, settings.max_pixels, console, report, parallel + _BESIDE)
     skipped = len(tasks) - len(waiting)
     existing = f"{skipped} exist already{' (--force replaces them)' if skipped else ''}"

@@ -116,12 +116,13 @@ class Engine:
             rendering = options.model_copy(update={"metadata": "keep-gps"})  # what the process has kept
             rendered = []
             pages = file.info.pages(options.page, format)
+            options.check_pages(len(pages))
             for page in pages:
                 with watch.stage("decode"):
                     picture = await file.decode(page, format, options.metadata)
                 if page == pages[-1]:
                     file.close()
-                ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options)
+                ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options, options.hints)
                 decision = decision.with_earlier_stages(watch)
                 rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, rendering, format))
                 self.metrics.observe(rendered[-1].decision)

@@ -27,9 +27,8 @@ from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
 from app.inference.engine import Read
 from app.jobs.webhooks import Delivery
-from app.schemas import ItemRecord, JobStatus
+from app.schemas import BatchOptions, ItemRecord, JobStatus
 from models.atomic_files import replace_file
-from models.options import Options
 
 _RECORDS = (".done", ".failed")
 _DELIVERY = TypeAdapter(Delivery)
@@ -46,7 +45,7 @@ class JobCard(BaseModel):
     created: datetime
     owner: str | None
     digest: str = ""
-    options: Options
+    options: BatchOptions
     webhook: str | None = None
     names: list[str]
     paths: list[str] = []  # empty in jobs of earlier versions, whose names are safe paths

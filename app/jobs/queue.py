@@ -33,11 +33,10 @@ from app.jobs.places import Places
 from app.jobs.store import JobStore
 from app.jobs.tasks import RETRY_DELAY, Interrupted, running
 from app.jobs.webhook_tasks import WEBHOOKS, WebhookTasks
-from app.schemas import ItemRecord, JobOptions
+from app.schemas import BatchOptions, ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
 from models.atomic_files import check_writable
 from models.errors import OptionError, PictureError
-from models.options import Options
 
 CHUNK = 8  # items of a task, which should take longer than the polling interval
 POLL = 0.25  # seconds between two polls of the queue
@@ -127,7 +126,7 @@ class JobQueue:
         job_id = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()[:32] if idempotency_key else uuid.uuid4().hex
         card = JobCard(
             id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, webhook=options.webhook,
-            options=Options(**options.model_dump(exclude={"webhook"})),
+            options=BatchOptions(**options.model_dump(exclude={"webhook"})),
             names=[item.name for item in items], paths=[item.path for item in items],
         )  # fmt: skip
         job, is_new = await self.store.create(card, items, self.settings.quota_bytes)

@@ -51,4 +51,5 @@ async def batch(engine: EngineDep, options: BatchOptionsDep, files: Files = None
     """Colorize several pictures; the ZIP archive is streamed as they finish. A bad picture only affects its own record."""
     engine.ensemble.bundle.router.check(options.category)
     items = await asyncio.to_thread(read_items, files or (), archive, engine.settings)
+    options.check_names(item.name for item in items)
     return StreamingResponse(stream_results(engine, items, options), media_type="application/zip", headers=ZIP_HEADERS)

@@ -105,6 +105,7 @@ async def create(
     if options.webhook is not None:
         check_webhook(options.webhook, jobs.settings)
     items = await asyncio.to_thread(read_items, files or (), archive, jobs.settings)
+    options.check_names(item.name for item in items)
     job = await jobs.add(items, options, request.scope.get("key"), idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.card.id}"
     return await _status(jobs, job)
