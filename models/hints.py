@@ -9,6 +9,7 @@ are measured.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +19,23 @@ from models.lab import Float32Array, lightness_levels, srgb_to_lab
 from models.luma import UInt8Array
 from models.options import Hint
 
-# Two kernels, one for what is near and one for what looks alike: weight, and the distances at which likeness falls to 61%: of
-# positions (in long sides), lightness (L) and predicted color (ab units).
-_KERNELS = ((1.0, 0.25, 20.0, 8.0), (0.3, 0.6, 30.0, 15.0))
+
+class _Kernel(NamedTuple):
+    """How likeness falls: to 61% at these distances, each on its own."""
+
+    weight: float
+    position: float  # long sides of the picture
+    lightness: float  # of the pixel, in L
+    surroundings: float  # mean lightness around it
+    texture: float  # standard deviation of the lightness around it
+    color: float  # as predicted, in ab units
+
+
+_KERNELS = (_Kernel(1.0, 0.3, 30.0, 12.0, 10.0, 8.0), _Kernel(0.3, 0.6, 30.0, np.inf, np.inf, 15.0))
 _NOISE = 0.03  # variance of a hint, relative to that of the difference
-_ROWS = 2**12  # positions that are estimated at a time
+_AROUND = 4  # pixels of the planes, over which surroundings are averaged
+_COLOR = slice(5, 7)  # of the features
+_POSITIONS = 2**12  # that are estimated at a time
 
 
 def check_hints(hints: Sequence[Hint], width: int, height: int) -> None:
@@ -52,32 +65,43 @@ def spread_hints(luma: UInt8Array, ab: Float32Array, hints: Sequence[Hint]) -> F
         hints: in pixels of the picture, and within it.
     """
     shape = plane_shape(luma.shape)
-    lightness = lightness_levels()[small_luma(luma, shape)]
     predicted = resize(ab, shape)[0]
-    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32) + 0.5
+    features = _features(luma, predicted)
     pixel = max(luma.shape) / max(shape)
-    positions = np.stack((y, x, lightness, *predicted), axis=-1).reshape(-1, 5)  # pixels of the planes, L, ab units
-    rows = [int(hint.y / pixel) for hint in hints]
-    columns = [int(hint.x / pixel) for hint in hints]
-    chosen = np.minimum(rows, shape[0] - 1) * shape[1] + np.minimum(columns, shape[1] - 1)
-    known = positions[chosen]
+    rows, columns = (np.array([getattr(hint, axis) / pixel for hint in hints], int) for axis in "yx")
+    known = features[np.minimum(rows, shape[0] - 1) * shape[1] + np.minimum(columns, shape[1] - 1)]
     strengths = np.array([hint.strength for hint in hints], np.float32)[:, None]
-    difference = strengths * (_colors(hints) - known[:, 3:])
+    difference = strengths * (_colors(hints) - known[:, _COLOR])
     radii = np.array([hint.radius / pixel if hint.radius else np.inf for hint in hints], np.float32)
     likeness = _likeness(known, known, radii, max(shape)) + _NOISE * np.eye(len(hints), dtype=np.float32)
     weights = np.linalg.solve(likeness, difference)
-    spread = [_likeness(part, known, radii, max(shape)) @ weights for part in _parts(positions)]
+    spread = [_likeness(part, known, radii, max(shape)) @ weights for part in _parts(features)]
     corrected: Float32Array = predicted + np.concatenate(spread).T.reshape(2, *shape)
     return corrected[None]
 
 
-def _likeness(positions: Float32Array, known: Float32Array, radii: Float32Array, side: int) -> Float32Array:
-    """How much the difference at each position `(n,5)` is like that at each hint `(m,5)`: `(n,m)`."""
-    distance = _squares(positions[:, :2], known[:, :2])
-    lightness, color = _squares(positions[:, 2:3], known[:, 2:3]), _squares(positions[:, 3:], known[:, 3:])
+def _features(luma: UInt8Array, predicted: Float32Array) -> Float32Array:
+    """What makes positions alike, `(n,7)`: y and x in pixels of the planes, lightness, its mean and deviation around, a and b."""
+    shape = predicted.shape[1:]
+    lightness = lightness_levels()[small_luma(luma, (shape[0], shape[1]))]
+    less = max(1, shape[0] // _AROUND), max(1, shape[1] // _AROUND)
+    mean, square = resize(resize(np.stack((lightness, lightness**2)), less), (shape[0], shape[1]))
+    texture = np.sqrt(np.maximum(square - mean**2, 0))
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    return np.stack((y, x, lightness, mean, texture, *predicted), axis=-1).reshape(-1, 7)
+
+
+def _likeness(features: Float32Array, known: Float32Array, radii: Float32Array, side: int) -> Float32Array:
+    """How much the difference at each position `(n,7)` is like that at each hint `(m,7)`: `(n,m)`."""
+    groups = (slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5), _COLOR)
+    distance, *others = (_squares(features[:, group], known[:, group]) for group in groups)
     total = np.zeros_like(distance)
-    for weight, far, lighter, other in _KERNELS:
-        total += weight * np.exp(-0.5 * (distance / (far * side) ** 2 + lightness / lighter**2 + color / other**2))
+    for weight, position, *lengths in _KERNELS:
+        exponent = distance / (position * side) ** 2
+        for squares, length in zip(others, lengths, strict=True):
+            if np.isfinite(length):
+                exponent = exponent + squares / np.float32(length**2)
+        total += weight * np.exp(-0.5 * exponent)
     limited = np.isfinite(radii)
     if limited.any():
         total[:, limited] *= np.exp(-0.5 * distance[:, limited] / radii[limited] ** 2)
@@ -90,9 +114,9 @@ def _squares(a: Float32Array, b: Float32Array) -> Float32Array:
     return squares
 
 
-def _parts(positions: Float32Array) -> Iterator[Float32Array]:
-    for start in range(0, len(positions), _ROWS):
-        yield positions[start : start + _ROWS]
+def _parts(features: Float32Array) -> Iterator[Float32Array]:
+    for start in range(0, len(features), _POSITIONS):
+        yield features[start : start + _POSITIONS]
 
 
 def _colors(hints: Sequence[Hint]) -> Float32Array:
