@@ -5,14 +5,14 @@ import sys
 import typer
 
 from models.errors import ChromarouteError
-from training.cli import bundles, data, runs, survey
+from training.cli import bundles, data, hints, runs, survey
 
 app = typer.Typer(no_args_is_help=True, help="Train colorizers and publish them as bundles.", pretty_exceptions_enable=False)
 
 app.command("collect")(data.collect_pictures)
 for _command in (
     data.prepare, data.palette, runs.recipes, runs.train, runs.plot, runs.compare, runs.cross, runs.judge,
-    bundles.publish, bundles.evaluate, bundles.render,
+    bundles.publish, bundles.evaluate, bundles.render, hints.hints,
 ):  # fmt: skip
     app.command()(_command)
 

@@ -8,7 +8,6 @@ import httpx
 
 from models.errors import ChromarouteError
 
-_PART = 2**20  # bytes that are written at a time
 _TIMEOUT = 60.0  # seconds without any data
 
 
@@ -44,7 +43,7 @@ def download(url: str, path: Path, size: int | None, progress: Callable[[int, in
             length = response.headers.get("content-length")
             total = size or (done + int(length) if length else None)
             with part.open("ab" if resumed else "wb") as file:
-                for content in response.iter_bytes(_PART):
+                for content in response.iter_raw():
                     file.write(content)
                     done += len(content)
                     if progress is not None:

@@ -1,9 +1,11 @@
 """The charts of a report. Colors are those of Okabe and Ito, for color-blind readers; maps range from blue to red."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from training.evaluation.hint_scores import HintRow
 from training.evaluation.results import ClassScores, Confusion, RouterResult
 from training.figures import confusion_figure, figure_bytes, new_figure
 from training.metrics.bootstrap import Estimate
@@ -53,6 +55,29 @@ def confidence(router: RouterResult) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return figure_bytes(figure)
+
+
+def hints(rows: Sequence[HintRow]) -> bytes:
+    """The gain in PSNR, and the error of ab, over the number of hints."""
+    figure = new_figure(10, 4)
+    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    counts = [row.hints for row in rows]
+    _line(left, counts, [row.gain for row in rows], BLUE, "gain")
+    _line(right, counts, [row.error for row in rows], BLUE, "all positions")
+    _line(right, counts, [row.elsewhere for row in rows], ORANGE, "segments without a hint")
+    left.set(title="PSNR, over that without hints", xlabel="points", ylabel="dB")
+    right.set(title="error of ab, over that without hints", xlabel="points")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure_bytes(figure)
+
+
+def _line(axes: Any, x: Sequence[int], estimates: Sequence[Estimate], color: str, label: str) -> None:
+    axes.plot(x, [estimate.value for estimate in estimates], marker="o", color=color, label=label)
+    axes.fill_between(
+        x, [estimate.low for estimate in estimates], [estimate.high for estimate in estimates], color=color, alpha=0.2
+    )
 
 
 def confusion(matrix: Confusion) -> bytes:
