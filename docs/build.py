@@ -90,7 +90,7 @@ def options_table() -> str:
     """The options of the API and the library."""
     rows = []
     for name, field in Options.model_fields.items():
-        default = "that of the bundle" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
         rows.append([f"`{name}`", valid_values(field), default, str(field.description)])
     return table(["option", "values", "default", "description"], rows)
 

@@ -97,6 +97,8 @@ class Options(OutputOptions):
 def valid_values(field: FieldInfo) -> str:
     """The valid values of an option, for messages: "one of a, b", "a number from 0 to 2"."""
     annotation = field.annotation
+    if get_origin(annotation) is tuple:
+        return "a JSON list of points, in a form field"
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(get_args(annotation))
     low = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)

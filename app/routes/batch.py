@@ -12,6 +12,7 @@ from app.dependencies import BatchOptionsDep, EngineDep
 from app.errors import problem_examples
 from app.policy import Cost, policy
 from app.routes.colorize import UPLOAD_TYPES
+from app.schemas import BatchOptions
 
 router = APIRouter(prefix="/v1", tags=["several pictures"])
 
@@ -20,12 +21,20 @@ EXPECTED = "send pictures as multipart/form-data: curl -F files=@1.jpg -F files=
 Files = Annotated[list[UploadFile] | None, File(description="pictures, in repeated fields of this name")]
 Archive = Annotated[UploadFile | None, File(description="a ZIP archive of pictures, instead of files")]
 
+HINTS_BY_NAME = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "description": BatchOptions.model_fields["hints"].description,
+}
 FILES_BODY: dict[str, object] = {  # what type hints cannot express
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {"oneOf": [{"required": ["files"]}, {"required": ["archive"]}]},
+                "schema": {
+                    "oneOf": [{"required": ["files"]}, {"required": ["archive"]}],
+                    "properties": {"hints": HINTS_BY_NAME},
+                },
                 "encoding": {"files": {"contentType": ", ".join(UPLOAD_TYPES)}, "archive": {"contentType": "application/zip"}},
             }
         },

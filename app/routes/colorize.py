@@ -12,11 +12,16 @@ from app.policy import Cost, policy
 from app.schemas import ColorizedImage
 from models.decision import Decision
 from models.imaging import WRITES
+from models.options import HINTS
 
 router = APIRouter(prefix="/v1", tags=["one picture"])
 
 UPLOAD_TYPES = (*WRITES.values(), "image/bmp", "image/gif", "image/jp2", "image/heic")
-FILE_BODY = {"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}}}}}
+HINTS_FIELD = {
+    "schema": {"properties": {"hints": {"type": "string", "contentMediaType": "application/json", "description": HINTS}}}
+}
+FILE_ENCODING = {"encoding": {"file": {"contentType": ", ".join(UPLOAD_TYPES)}}}
+FILE_BODY = {"requestBody": {"content": {"multipart/form-data": FILE_ENCODING}}}
 PROBLEMS = problem_examples(
     "bad-request", "bad-option", "broken-picture", "not-a-picture", "too-large", "too-complex",
     "unauthorized", "too-many-requests", "overloaded", "bundle-changed", "deadline-exceeded",
@@ -36,7 +41,7 @@ picture_policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].
         },
         **PROBLEMS,
     },
-    openapi_extra=FILE_BODY,
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {**FILE_ENCODING, **HINTS_FIELD}}}},
 )
 @picture_policy
 async def colorize(request: Request, engine: EngineDep, options: OptionsDep, file: UploadFile) -> Response:

@@ -45,4 +45,5 @@ def test_command_writes_scores_and_a_chart(manifest: Path, tmp_path: Path) -> No
     report = json.loads((tmp_path / "hints.json").read_bytes())
     assert [row["hints"] for row in report["rows"]] == [0, 1, 2, 5, 10, 20, 50]
     assert (report["pictures"], report["rows"][0]["gain"][0]) == (2, 0)
-    assert Image.open(tmp_path / "hints.png").width > 500
+    with Image.open(tmp_path / "hints.png") as chart:
+        assert chart.width > 500
