@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from models.atomic_files import replace_file
 from models.bundle import Bundle, load_bundle
-from models.classifiers import Classifier
-from models.colorizers import Colorizer, HintedColorizer, TapColorizer
+from models.colorizers import HintedColorizer
 from models.colorizers.onnx import OUTPUTS, OnnxColorizer
 from models.errors import BundleError, EngineError
 from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
 from models.openvino_runtime import Model, openvino, opset13
-from models.vgg import STRIDE, Taps, VggTrunk
+from models.traceable import ExpertOfTaps, ExpertWithHints, TrunkWithClassifier, strides_that_are_read
+from models.vgg import STRIDE
 
 SIDE = 2 * STRIDE  # in pixels, of the lightness with which networks are traced
 
@@ -37,23 +37,25 @@ def export(bundle: Bundle, folder: Path) -> None:
     with torch.inference_mode():
         taps = {name: trunk(L) for name, trunk in bundle.trunks.items()}
         for name, trunk in bundle.trunks.items():
-            strides = _strides_that_are_read(bundle, name, taps[name], L)
+            strides = strides_that_are_read(bundle, name, taps[name], L)
             classifier = bundle.classifier if bundle.manifest.router.trunk == name else None
             file = f"trunk-{name}.xml"
-            openvino.save_model(convert(_Trunk(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False)
+            openvino.save_model(
+                convert(TrunkWithClassifier(trunk, strides, classifier), (L,)), folder / file, compress_to_fp16=False
+            )
             trunks[name] = TrunkFiles(model=file, taps=strides)
         for name, card in bundle.manifest.experts.items():
             expert = bundle.experts[name]
             if isinstance(expert, OnnxColorizer):
                 converted[name] = _with_conversions(expert)
             elif isinstance(expert, HintedColorizer):
-                converted[name] = convert(_ExpertWithHints(expert), (L, torch.zeros(1, 3, SIDE, SIDE)))
+                converted[name] = convert(ExpertWithHints(expert), (L, torch.zeros(1, 3, SIDE, SIDE)))
             elif card.trunk is None:
                 converted[name] = convert(expert, (L,))
             else:
                 strides = trunks[card.trunk].taps
                 inputs = (L, *(taps[card.trunk][stride] for stride in strides))
-                converted[name] = convert(_TapExpert(expert, strides), inputs)
+                converted[name] = convert(ExpertOfTaps(expert, strides), inputs)
     experts = {}
     for names in _groups(converted):
         for name, files in _save_group({name: converted[name] for name in names}, folder).items():
@@ -64,65 +66,6 @@ def export(bundle: Bundle, folder: Path) -> None:
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     index = Index(trunks=trunks, experts=experts, digests=digests)
     replace_file(folder / INDEX, index.model_dump_json(indent=1).encode())
-
-
-class _RecordedTaps(dict[int, Tensor]):
-    """Taps that know which of them were read."""
-
-    def __init__(self, taps: Taps) -> None:
-        super().__init__(taps)
-        self.used: set[int] = set()
-
-    def __getitem__(self, stride: int) -> Tensor:
-        self.used.add(stride)
-        return super().__getitem__(stride)
-
-
-class _Trunk(nn.Module):
-    """A trunk with outputs in a fixed order: some taps, then the probabilities of a classifier."""
-
-    def __init__(self, trunk: VggTrunk, strides: list[int], classifier: Classifier | None) -> None:
-        super().__init__()
-        self.trunk, self.strides, self.classifier = trunk, strides, classifier
-
-    def forward(self, L: Tensor) -> tuple[Tensor, ...]:
-        taps = self.trunk(L)
-        outputs = [taps[stride] for stride in self.strides]
-        return tuple(outputs if self.classifier is None else [*outputs, self.classifier(taps)])
-
-
-class _TapExpert(nn.Module):
-    """An expert with inputs in a fixed order: lightness, then taps."""
-
-    def __init__(self, network: Colorizer, strides: list[int]) -> None:
-        super().__init__()
-        self.network, self.strides = network, strides
-
-    def forward(self, L: Tensor, *taps: Tensor) -> Tensor:
-        assert isinstance(self.network, TapColorizer)
-        return self.network.forward_from_taps(dict(zip(self.strides, taps, strict=True)), L)
-
-
-class _ExpertWithHints(nn.Module):
-    """An expert with inputs in a fixed order: lightness, then ab and mask of hints."""
-
-    def __init__(self, network: HintedColorizer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, L: Tensor, hints: Tensor) -> Tensor:
-        return self.network.decode(self.network.predict_with_hints(L, hints[:, :2], hints[:, 2:]), L)
-
-
-def _strides_that_are_read(bundle: Bundle, trunk: str, taps: Taps, L: Tensor) -> list[int]:
-    """The strides of those taps of a trunk that any of its experts reads."""
-    recorded = _RecordedTaps(taps)
-    for name, card in bundle.manifest.experts.items():
-        if card.trunk == trunk:
-            expert = bundle.experts[name]
-            assert isinstance(expert, TapColorizer)
-            expert.forward_from_taps(recorded, L)
-    return sorted(recorded.used)
 
 
 def convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:

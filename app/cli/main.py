@@ -195,6 +195,21 @@ def verify(folder: Folder = EVERYDAY) -> None:
     print(f"{manifest.name}: all {len(manifest.cards())} checkpoints are complete and fit their networks")
 
 
+@bundle_app.command()
+def export(
+    folder: Folder = EVERYDAY,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the files.")] = Path("onnx"),
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files, the only format.")] = False,
+) -> None:
+    """Write the router and the experts of a bundle in a format that other programs read: docs/networks.md."""
+    if not onnx:
+        raise OptionError("--onnx", False, "--onnx, which is the only format")
+    from models.bundle import load_bundle  # imports torch, which other commands need not
+    from models.onnx_export import export_onnx
+
+    print(f"{out}: {len(export_onnx(load_bundle(folder), out))} files")
+
+
 def main() -> None:
     """Run a command. Our own exceptions end it with their message and exit code 1."""
     try:
