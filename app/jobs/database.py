@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import psycopg
+from dbos._error import DBOSNonExistentWorkflowError
 from dbos._serialization import DefaultSerializer
 
 from app.settings import SettingsError
 
 log = logging.getLogger("chromaroute")
+
+
+def is_of_an_existing_task(record: logging.LogRecord) -> bool:
+    """Filters the log of DBOS: deleting a job deletes its tasks, also one that DBOS is about to look at, which it reports as an
+    error.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], DBOSNonExistentWorkflowError)
 
 
 def set_aside_if_damaged(path: Path) -> None:

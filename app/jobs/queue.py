@@ -24,7 +24,7 @@ from app.batches.results import colorize_item
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
 from app.inference.engine import Engine
-from app.jobs.database import check_connection, refuse_pickles, set_aside_if_damaged
+from app.jobs.database import check_connection, is_of_an_existing_task, refuse_pickles, set_aside_if_damaged
 from app.jobs.folder import JobCard, JobFolder
 from app.jobs.folder_lock import lock_folder
 from app.jobs.heartbeats import Heartbeat
@@ -187,6 +187,7 @@ class JobQueue:
             "log_level": "ERROR",
         }
         refuse_pickles()
+        logging.getLogger("dbos").addFilter(is_of_an_existing_task)
         DBOS(config=config)
 
         @DBOS.workflow(name="colorize", max_recovery_attempts=None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import re
 import sqlite3
 import struct
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from dbos._error import DBOSNonExistentWorkflowError
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ from app.batches.results import ResultArchive
 from app.batches.uploads import Item, read_items
 from app.cli.main import main
 from app.errors import ServiceError
-from app.jobs.database import set_aside_if_damaged
+from app.jobs.database import is_of_an_existing_task, set_aside_if_damaged
 from app.jobs.folder import JobCard, JobFolder
 from app.jobs.store import JobStore
 from app.main import create_app
@@ -341,3 +343,11 @@ def test_results_of_any_names_are_valid_everywhere(names: list[str]) -> None:
     items = read_items(files, None, Settings(jobs=False))
     with tempfile.TemporaryDirectory() as folder:
         assert_can_be_unpacked_anywhere(result_of(items), len(names), Path(folder))
+
+
+def test_tasks_of_deleted_jobs_are_not_reported_as_errors() -> None:
+    record = logging.LogRecord("dbos", logging.ERROR, "", 0, "Exception encountered in background workflow:", (), None)
+    assert is_of_an_existing_task(record)
+    for error, is_logged in ((DBOSNonExistentWorkflowError("target", "1"), False), (ValueError("other"), True)):
+        record.exc_info = (type(error), error, None)
+        assert is_of_an_existing_task(record) == is_logged

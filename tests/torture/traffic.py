@@ -87,6 +87,9 @@ class Traffic:
             if self.check("events", events) and parse_events(events.text)[-1]["event"] == "end":
                 break
             await asyncio.sleep(1)
+        else:  # the server was too busy for the events all the time
+            self.check("delete", await self.client.delete(path))
+            return
         result = await self.client.get(f"{path}/result")
         if self.check("result", result):
             self.pictures += JOB
