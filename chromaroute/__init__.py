@@ -27,7 +27,7 @@ from models.errors import (
     PictureTooLarge,
     UnknownOption,
 )
-from models.options import Options, RouteOptions
+from models.options import Hint, Options, RouteOptions
 
 __all__ = [
     "BrokenPicture",
@@ -38,6 +38,7 @@ __all__ = [
     "Decision",
     "EngineError",
     "ExpertShare",
+    "Hint",
     "NotAPicture",
     "OptionError",
     "Options",

@@ -1,5 +1,6 @@
 """A loaded bundle that colorizes encoded files and NumPy arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from models.errors import NotAPicture
 from models.imaging import MAX_PIXELS, WRITES, Picture, decode
 from models.loading import load_ensemble
 from models.luma import luma_of_rgb, to_uint8
-from models.options import Options, RouteOptions
+from models.options import Hint, Options, RouteOptions
 from models.pipeline import colorize, merge
 
 Levels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -67,7 +68,7 @@ class Pipeline:
         return Output(*colorize(content, self._ensemble, options, max_pixels))
 
     def colorize_array(
-        self, levels: Levels, options: RouteOptions | None = None, *, saturation: float = 1.0
+        self, levels: Levels, options: RouteOptions | None = None, *, saturation: float = 1.0, hints: Sequence[Hint] = ()
     ) -> tuple[Levels, Decision]:
         """Colorize an array; returns RGB `(h,w,3)` in the dtype of the input, and the decision record.
 
@@ -75,14 +76,16 @@ class Pipeline:
             levels: gray `(h,w)` in uint8 or uint16, or RGB `(h,w,3)` in uint8, which is converted to gray first.
             options: of the route.
             saturation: factor on chroma, 0 to 2.
+            hints: colors of points.
 
         Raises:
             NotAPicture: the array has another shape or dtype.
-            OptionError: `saturation` is not valid, or the requested category is not one of `categories`.
+            OptionError: `saturation` is not valid, the requested category is not one of `categories`, or a hint is outside of the
+                picture.
         """
         saturation = Options(saturation=saturation).saturation
         picture = _picture(levels)
-        ab, decision = self._ensemble.predict(picture, options)
+        ab, decision = self._ensemble.predict(picture, options, hints)
         return cast(Levels, merge(picture, ab * np.float32(saturation), "png")), decision
 
     def route(self, picture: bytes | Levels, options: RouteOptions | None = None, *, max_pixels: int = MAX_PIXELS) -> Decision:

@@ -100,3 +100,14 @@ def test_example_of_the_documentation_runs(example: str, photographs: dict[str, 
     shutil.copytree(ROOT / "models" / "bundles" / "everyday", tmp_path / "bundles" / "mine")
     done = subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_array_gets_the_colors_of_hints(pipeline: chromaroute.Pipeline) -> None:
+    gray = np.full((60, 80), 120, np.uint8)
+    hints = [chromaroute.Hint(x=40, y=30, color="#3050b0")]
+    plain, _ = pipeline.colorize_array(gray)
+    hinted, decision = pipeline.colorize_array(gray, hints=hints)
+    assert decision.hints == 1
+    assert int(hinted[30, 40, 2]) - int(plain[30, 40, 2]) > 30
+    with pytest.raises(chromaroute.OptionError, match="hints is '80,0'"):
+        pipeline.colorize_array(gray, hints=[chromaroute.Hint(x=80, y=0, color="#3050b0")])
