@@ -74,9 +74,13 @@ def spread_hints(luma: UInt8Array, ab: Float32Array, hints: Sequence[Hint]) -> F
     difference = strengths * (_colors(hints) - known[:, _COLOR])
     radii = np.array([hint.radius / pixel if hint.radius else np.inf for hint in hints], np.float32)
     likeness = _likeness(known, known, radii, max(shape)) + _NOISE * np.eye(len(hints), dtype=np.float32)
-    weights = np.linalg.solve(likeness, difference)
-    spread = [_likeness(part, known, radii, max(shape)) @ weights for part in _parts(features)]
-    corrected: Float32Array = predicted + np.concatenate(spread).T.reshape(2, *shape)
+    try:
+        weights = np.linalg.solve(likeness, difference)
+    except np.linalg.LinAlgError:  # which different radii may cause
+        weights = np.linalg.lstsq(likeness, difference)[0]
+    spread = np.concatenate([_likeness(part, known, radii, max(shape)) @ weights for part in _parts(features)])
+    spread = spread.clip(difference.min(axis=0).clip(max=0), difference.max(axis=0).clip(min=0))  # no color beyond those of hints
+    corrected: Float32Array = predicted + spread.T.reshape(2, *shape)
     return corrected[None]
 
 

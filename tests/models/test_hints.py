@@ -93,6 +93,23 @@ def test_equal_and_very_many_hints_are_possible() -> None:
     assert np.abs(spread - chroma_of_color(NAVY)[None, :, None, None]).max() < 6
 
 
+def test_colors_between_hints_are_never_beyond_them() -> None:
+    rng = np.random.default_rng(4)
+    luma, ab = rng.integers(0, 255, (200, 200)).astype(np.uint8), np.zeros((1, 2, 32, 32), np.float32)
+    for _ in range(20):
+        hints = [
+            Hint(x=float(x), y=float(y), color=f"#{bytes(color.tolist()).hex()}", radius=float(radius) if radius > 20 else None)
+            for (x, y), color, radius in zip(
+                rng.uniform(0, 200, (30, 2)), rng.integers(0, 256, (30, 3)).astype(np.uint8), rng.uniform(1, 200, 30), strict=True
+            )
+        ]
+        wanted = np.array([chroma_of_color(hint.color) for hint in hints])
+        spread = spread_hints(luma, ab, hints)[0].reshape(2, -1)
+        assert np.isfinite(spread).all()
+        assert (spread.min(axis=1) >= np.minimum(wanted.min(axis=0), 0) - 1e-3).all()
+        assert (spread.max(axis=1) <= np.maximum(wanted.max(axis=0), 0) + 1e-3).all()
+
+
 @pytest.mark.parametrize(
     ("hints", "message"),
     [
