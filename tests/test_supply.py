@@ -140,6 +140,7 @@ def test_other_licenses_are_refused(license: str) -> None:
 
 # --- no pickles -----------------------------------------------------------------------------------------------------------------
 
+PUBLISHED_FILES = ROOT / "models" / "published" / "tensors.py"  # reads them with weights_only=True, and no server imports it
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "multiprocessing"}
 
 
@@ -165,7 +166,7 @@ def test_no_module_reads_or_writes_pickles() -> None:
     for package in PRODUCTION:
         for path in sorted((ROOT / package).rglob("*.py")):
             uses = list(pickle_uses(path.read_text()))
-            if package != "training" and re.search(r"\btorch\.load\b", path.read_text()):
+            if package != "training" and path != PUBLISHED_FILES and re.search(r"\btorch\.load\b", path.read_text()):
                 uses.append("torch.load")
             found |= {path.relative_to(ROOT).as_posix(): uses} if uses else {}
     assert not found
@@ -280,6 +281,7 @@ ACCEPTED_SECRETS = {  # findings in .secrets.baseline that are none
     "deploy/kubernetes/README.md": "a placeholder in an example",
     "deploy/kubernetes/deployment.yaml": "the name of a volume",
     "docker-compose.yml": "the password of a database that only the containers beside it can reach",
+    "models/published/catalog.json": "the sha256 of a published file",
     "tests/app/test_webhooks.py": "invented addresses, and the example of the specification of webhooks",
     "tests/models/test_rare_kinds.py": "a picture",
     "tests/picture_files.py": "a picture",
