@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.bundle_header import EVERYDAY, BundleHeader, card_errors, read_file, read_header
 from models.classifiers import IMAGENET_CHANNELS, Classifier, HeadClassifier, ImageNetClassifier
-from models.colorizers import COLORIZERS, Colorizer, TapColorizer
+from models.colorizers import FAMILIES, Colorizer, TapColorizer
 from models.errors import BundleError, CheckpointError
 from models.expert_cache import ExpertCache
 from models.manifest import Card, ExpertCard, Manifest, RouterCard, TrunkCard, read_manifest
@@ -121,9 +121,9 @@ def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) 
 
 def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Colorizer:
     with card_errors(f"expert {name}"):
-        if card.family not in COLORIZERS:
-            raise ValueError(f"there is no family {card.family!r}: give one of {', '.join(COLORIZERS)}")
-        family = COLORIZERS[card.family]
+        if card.family not in FAMILIES:
+            raise ValueError(f"there is no family {card.family!r}: give one of {', '.join(FAMILIES)}")
+        family = FAMILIES[card.family]
         if issubclass(family, TapColorizer) != (card.trunk is not None):
             raise ValueError(f"the family {card.family} {'needs a trunk' if card.trunk is None else 'does not read a trunk'}")
         expert = family(*(() if card.trunk is None else (trunks[card.trunk],)), **card.arguments)

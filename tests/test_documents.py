@@ -41,7 +41,7 @@ def folder(tmp_path: Path, photographs: dict[str, Image.Image]) -> Path:
 def test_every_call_is_shown_with_curl_httpx_and_fetch_in_few_lines() -> None:
     assert [language for language, _ in EXAMPLES] == ["sh", "python", "js"] * 4
     for _, code in EXAMPLES:
-        assert len([line for line in code.splitlines() if line.strip()]) <= 6
+        assert len([line for line in code.splitlines() if line.strip()]) <= 7
 
 
 @pytest.mark.server

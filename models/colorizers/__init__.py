@@ -1,4 +1,4 @@
-"""The families of colorizers, by the name that a checkpoint's card gives."""
+"""The families of colorizers, by the name that a checkpoint's card gives: those that can be trained, and all."""
 
 from models.colorizers.base import BinColorizer, Colorizer, HintedColorizer, RegressionColorizer, TapColorizer
 from models.colorizers.ddcolor import DDColor
@@ -12,7 +12,7 @@ from models.colorizers.vgg_decoder import VggDecoder
 from models.colorizers.vgg_expert import VggExpert
 from models.colorizers.zhang import Zhang, ZhangRegression
 
-__all__ = ["COLORIZERS", "BinColorizer", "Colorizer", "HintedColorizer", "RegressionColorizer", "TapColorizer"]
+__all__ = ["COLORIZERS", "FAMILIES", "BinColorizer", "Colorizer", "HintedColorizer", "RegressionColorizer", "TapColorizer"]
 
 COLORIZERS: dict[str, type[Colorizer]] = {
     "vgg_expert": VggExpert,
@@ -25,5 +25,5 @@ COLORIZERS: dict[str, type[Colorizer]] = {
     "hypercolumn": Hypercolumn,
     "siggraph17": Siggraph17,
     "ddcolor": DDColor,
-    "onnx": OnnxColorizer,
 }
+FAMILIES: dict[str, type[Colorizer]] = {**COLORIZERS, "onnx": OnnxColorizer}  # also the one that has no weights of its own

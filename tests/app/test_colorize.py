@@ -53,7 +53,7 @@ def test_json_response_contains_decision_and_same_picture(
     assert body["media_type"] == "image/png"
     assert set(body["decision"]) == {
         "category", "confidence", "fell_back", "reason", "threshold", "top", "experts", "bundle", "working_size", "timings_ms",
-        "page", "page_count", "notes", "other_pages",
+        "page", "page_count", "hints", "notes", "other_pages",
     }  # fmt: skip
     assert len(body["decision"]["top"]) == 5
     assert [body["decision"][name] for name in ("page", "page_count", "notes", "other_pages")] == [1, 1, [], []]

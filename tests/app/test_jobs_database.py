@@ -33,9 +33,8 @@ from app.jobs.database import is_of_an_existing_task, set_aside_if_damaged
 from app.jobs.folder import JobCard, JobFolder
 from app.jobs.store import JobStore
 from app.main import create_app
-from app.schemas import ItemRecord
+from app.schemas import BatchOptions, ItemRecord
 from app.settings import Settings, SettingsError
-from models.options import Options
 from tests.app.archives import RawEntry, pack, raw_archive, tiny_picture
 from tests.app.helpers import post_job, wait_for_end
 from tests.server_process import wait_until
@@ -197,7 +196,9 @@ def test_uploads_at_the_same_time_share_the_quota(tmp_path: Path) -> None:
             return noise(1500)
 
         def create(job_id: str) -> Coroutine[object, object, object]:
-            card = JobCard(id=job_id, arrival="1", created=datetime.now(UTC), owner="press", options=Options(), names=["a.png"])
+            card = JobCard(
+                id=job_id, arrival="1", created=datetime.now(UTC), owner="press", options=BatchOptions(), names=["a.png"]
+            )
             return jobs.create(card, [Item("a.png", "a.png", read)], 2000)
 
         return await asyncio.gather(create("0" * 32), create("1" * 32), return_exceptions=True)
@@ -245,7 +246,7 @@ def test_archive_after_other_data_is_read() -> None:
 def test_entry_that_is_no_picture_is_not_stored_but_has_its_record(tmp_path: Path) -> None:
     items = items_of(pack({"run.sh": b"#!/bin/sh\n", "empty.png": b"", "page.html": b"<html>" * 1000}))
     card = JobCard(
-        id="a" * 32, arrival="1", created=datetime.now(), owner=None, options=Options(), names=[item.name for item in items],
+        id="a" * 32, arrival="1", created=datetime.now(), owner=None, options=BatchOptions(), names=[item.name for item in items],
         paths=[item.path for item in items],
     )  # fmt: skip
     job, is_new = asyncio.run(JobStore(tmp_path).create(card, items, 10_000))
