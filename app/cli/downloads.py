@@ -1,6 +1,5 @@
 """Downloads a large file: continued where it was interrupted, and only kept if it is the expected one."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,12 +54,6 @@ def download(url: str, path: Path, size: int | None, progress: Callable[[int, in
             part.unlink()
         raise DownloadError(f"{url} sent {done} bytes and not {total}: try again, it continues where it ended.")
     part.rename(path)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _headers(done: int) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The command `bundle import`: a published network, or an ONNX file, as an expert of a new bundle."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -7,17 +8,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.cli.downloads import download, file_sha256
 from app.settings import load_settings
 from models.bundle_header import EVERYDAY
 from models.errors import CheckpointError, OptionError
-from models.published.catalog import ONNX, CatalogEntry, catalog, find_entry
+from models.published.catalog import ONNX, CatalogEntry, find_entry
 
 EVERYDAY_NAME = "everyday"  # names the embedded bundle
 
 
 def import_bundle(
-    network: Annotated[str, typer.Argument(help=f"One of {', '.join(catalog())}; or onnx, for a file of your own.")],
+    network: Annotated[
+        str, typer.Argument(help="eccv16, siggraph17, ddcolor (docs/networks.md), or onnx: a file of yours.")
+    ],
     file: Annotated[Path | None, typer.Argument(help="The published file; by default it is downloaded.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")] = Path("bundle"),
     base: Annotated[
@@ -41,7 +43,7 @@ def import_bundle(
         raise OptionError("FILE", None, "the ONNX file")
     _check_license(network, entry.license if entry else license, entry.terms if entry else "", accept_license)
     console = Console(stderr=True)
-    path = file or _downloaded(network, entry, console)
+    path = file or _downloaded(network, find_entry(network), console)
     _check_digest(path, entry if file is None else None, sha256, console)
 
     from models.published.importing import add_expert  # imports torch, which other commands need not
@@ -66,8 +68,9 @@ def _check_license(network: str, license: str, terms: str, accepted: bool) -> No
         )
 
 
-def _downloaded(network: str, entry: CatalogEntry | None, console: Console) -> Path:
-    assert entry is not None
+def _downloaded(network: str, entry: CatalogEntry, console: Console) -> Path:
+    from app.cli.downloads import download  # imports an HTTP client, which other commands need not
+
     path = load_settings().cache_dir / "downloads" / f"{network}{Path(entry.url).suffix}"
     columns = TextColumn(network), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
@@ -80,7 +83,8 @@ def _check_digest(path: Path, entry: CatalogEntry | None, trusted: str | None, c
     """Compare a file with the sha256 of the user, or of the catalog; a downloaded file must have one."""
     if not path.is_file():
         raise OptionError("FILE", str(path), "a file that exists")
-    found = file_sha256(path)
+    with path.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
     console.print(f"{path}: {path.stat().st_size} bytes, sha256 {found}", markup=False, highlight=False, soft_wrap=True)
     expected = trusted or (entry.sha256 if entry else "")
     begins = entry.sha256_begins if entry else ""
