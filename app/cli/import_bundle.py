@@ -17,9 +17,7 @@ EVERYDAY_NAME = "everyday"  # names the embedded bundle
 
 
 def import_bundle(
-    network: Annotated[
-        str, typer.Argument(help="eccv16, siggraph17, ddcolor (docs/networks.md), or onnx: a file of yours.")
-    ],
+    network: Annotated[str, typer.Argument(help="eccv16, siggraph17, ddcolor (docs/networks.md), or onnx: a file of yours.")],
     file: Annotated[Path | None, typer.Argument(help="The published file; by default it is downloaded.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")] = Path("bundle"),
     base: Annotated[
