@@ -50,7 +50,7 @@ def load_bundle(folder: Path = EVERYDAY, expert_bytes: int | None = None) -> Bun
     trunks = {name: _trunk(name, card, folder) for name, card in manifest.trunks.items()}
     classifier = _classifier(manifest.router, folder, trunks)
     experts = ExpertCache(
-        manifest.experts, lambda name: _expert(name, manifest.experts[name], folder, trunks), network_bytes, expert_bytes
+        manifest.experts, lambda name: _expert(name, manifest.experts, folder, trunks), network_bytes, expert_bytes
     )
     _check_sizes(manifest, experts)
     return Bundle(manifest, header.digest, header.router, trunks, classifier, experts)
@@ -119,7 +119,8 @@ def _classifier(card: RouterCard, folder: Path, trunks: Mapping[str, VggTrunk]) 
     return _with_weights(classifier, "the router", card, folder)
 
 
-def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggTrunk]) -> Colorizer:
+def _expert(name: str, cards: Mapping[str, ExpertCard], folder: Path, trunks: Mapping[str, VggTrunk]) -> Colorizer:
+    card = cards[name]
     with card_errors(f"expert {name}"):
         if card.family not in FAMILIES:
             raise ValueError(f"there is no family {card.family!r}: give one of {', '.join(FAMILIES)}")
@@ -127,7 +128,8 @@ def _expert(name: str, card: ExpertCard, folder: Path, trunks: Mapping[str, VggT
         if issubclass(family, TapColorizer) != (card.trunk is not None):
             raise ValueError(f"the family {card.family} {'needs a trunk' if card.trunk is None else 'does not read a trunk'}")
         expert = family(*(() if card.trunk is None else (trunks[card.trunk],)), **card.arguments)
-    return _with_weights(expert, f"expert {name}", card, folder)
+    shared = read_weights(folder / cards[card.shares].file, cards[card.shares], f"expert {card.shares}") if card.shares else {}
+    return _with_weights(expert, f"expert {name}", card, folder, shared)
 
 
 def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
@@ -143,10 +145,10 @@ def _check_sizes(manifest: Manifest, experts: Mapping[str, Colorizer]) -> None:
             raise BundleError(f"the working size of trunk {name} is {trunk.working_size}: give a multiple of {STRIDE}.")
 
 
-def _with_weights(network: Network, what: str, card: Card, folder: Path) -> Network:
-    """The network with the weights of its card, in evaluation mode."""
+def _with_weights(network: Network, what: str, card: Card, folder: Path, shared: Mapping[str, Tensor] | None = None) -> Network:
+    """The network with the weights of its card, and those that it shares, in evaluation mode."""
     try:
-        network.load_state_dict(read_weights(folder / card.file, card, what))
+        network.load_state_dict({**(shared or {}), **read_weights(folder / card.file, card, what)})
     except RuntimeError as error:
         raise CheckpointError(f"the file of {what}, {card.file}, does not fit the network of its card: {error}") from error
     return network.eval().requires_grad_(False)

@@ -47,9 +47,13 @@ class TrunkCard(InputCard):
 
 
 class ExpertCard(InputCard):
-    """A colorizer and the category that it was trained on; one with a trunk has the same input as the trunk."""
+    """A colorizer and the category that it was trained on; one with a trunk has the same input as the trunk.
+
+    If it `shares` the tensors of another expert of its family, its file only contains those in which it differs.
+    """
 
     category: str
+    shares: str | None = None
 
 
 class RouterCard(Card):
@@ -82,6 +86,11 @@ class Manifest(Strict):
             raise ValueError(f"categories name experts that do not exist: {', '.join(missing)}")
         if self.router.fallback not in self.categories:
             raise ValueError(f"the fallback {self.router.fallback!r} is not one of the categories")
+        for name, card in self.experts.items():
+            if card.shares is not None and getattr(self.experts.get(card.shares), "family", None) != card.family:
+                raise ValueError(f"{name} shares the tensors of {card.shares!r}, which is not an expert of its family")
+            if card.shares is not None and self.experts[card.shares].shares is not None:
+                raise ValueError(f"{name} shares the tensors of {card.shares!r}, which itself shares those of another")
         for name, card in {**self.experts, "the router": self.router}.items():
             if card.trunk is not None and card.trunk not in self.trunks:
                 raise ValueError(f"{name} reads the trunk {card.trunk!r}, which does not exist")

@@ -41,7 +41,10 @@ def find_models(folder: Path, manifest: Manifest, cache_dir: Path) -> tuple[Path
     Raises:
         BundleError: the networks cannot be loaded; an EngineError, if OpenVINO cannot run them.
     """
-    networks = {name: (card.family, card.arguments, card.sha256, card.trunk) for name, card in manifest.cards().items()}
+    networks = {
+        name: (card.family, card.arguments, card.sha256, card.trunk, getattr(card, "shares", None))
+        for name, card in manifest.cards().items()
+    }
     key = hashlib.sha256(json.dumps([openvino.__version__, networks]).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         key.update(path.read_bytes())

@@ -84,7 +84,9 @@ def add_expert(expert: NewExpert, base: Path, out: Path, category: str | None, k
     replaced = manifest.categories[category or manifest.router.fallback]
     new = {each for each, name in manifest.categories.items() if (name == replaced if category is None else each == category)}
     categories = {each: expert.name if each in new or not keep_experts else name for each, name in manifest.categories.items()}
-    kept = {name: card for name, card in manifest.experts.items() if name in categories.values()}
+    used = {name for name in categories.values() if name in manifest.experts}
+    used |= {shared for name in used if (shared := manifest.experts[name].shares) is not None}
+    kept = {name: card for name, card in manifest.experts.items() if name in used}
     changed = Manifest(
         name=f"{manifest.name}-{expert.name}",
         description=f"{manifest.description} With {expert.source}.",

@@ -59,6 +59,9 @@ class ExpertOptions(TaskOptions):
     init_from: str = Field("", description="the run whose decoders to continue from; the general decoder of the base if empty")
     rebalance: float = Field(0.5, ge=0, le=1)
     readout: ReadoutLoss = ReadoutLoss()
+    parts: tuple[Literal["deepest", "whole", "up16", "up8", "up4", "logits"], ...] = Field(
+        (), description="parts of the decoder that are trained and published, the others are those of the base; all if empty"
+    )
     category_share: float = Field(0.8, gt=0, le=1, description="share of a batch that is of the category")
     adversarial_weight: float = Field(0.0, ge=0, description="of the generator loss of a patch discriminator; 0 for none")
 

@@ -3,11 +3,13 @@
 import hashlib
 from typing import Any, TypeVar
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from models.colorizers import TapColorizer
 from models.manifest import Card, ExpertCard, RouterCard, TrunkCard
+from training.data.datasets import GENERAL
 from training.networks.state_dicts import select_prefix
 from training.publishing.base import Base
 from training.runs.trained import BASE, TrainedColorizer
@@ -30,6 +32,7 @@ class CardBuilder:
         self.license, self.base, self.working_size = license, base, working_size
         self.files: dict[str, bytes] = {}
         self.trunks: dict[str, TrunkCard] = {}
+        self.general: TrainedColorizer | None = None
         if base is not None:
             tensors = select_prefix(base.tensors, "trunk.")
             self.trunks[base.name] = self.card(
@@ -49,8 +52,9 @@ class CardBuilder:
     def expert(self, file: str, category: str, trained: TrainedColorizer, arguments: dict[str, Any]) -> ExpertCard:
         """The card of a colorizer; its trunk is added if it is new."""
         size = self.working_size if trained.trunk == BASE else trained.size
+        tensors, shares = self._own_tensors(file, trained)
         return self.card(
-            ExpertCard, file, trained.tensors, trained.data, family=trained.family, arguments=arguments,
+            ExpertCard, file, tensors, trained.data, family=trained.family, arguments=arguments, shares=shares,
             trunk=self._trunk(trained), category=category, working_size=size, normalize_tones=trained.normalize_tones,
         )  # fmt: skip
 
@@ -60,6 +64,15 @@ class CardBuilder:
         self.trunks = {name: card for name, card in self.trunks.items() if name in used}
         used_files = {card.file for card in (router, *experts.values(), *self.trunks.values())}
         self.files = {name: content for name, content in self.files.items() if name in used_files}
+
+    def _own_tensors(self, file: str, trained: TrainedColorizer) -> tuple[dict[str, Tensor], str | None]:
+        """The tensors of an expert that differ from those of the general one, and the name of the latter if it has others."""
+        if file == GENERAL:
+            self.general = trained
+        if self.general is None or file == GENERAL or trained.trunk != BASE or self.general.trunk != BASE:
+            return trained.tensors, None
+        own = {name: tensor for name, tensor in trained.tensors.items() if not _equal(tensor, self.general.tensors.get(name))}
+        return (own, GENERAL) if 0 < len(own) < len(trained.tensors) else (trained.tensors, None)
 
     def _trunk(self, trained: TrainedColorizer) -> str | None:
         if trained.trunk is None:
@@ -77,3 +90,7 @@ class CardBuilder:
                 license=self.license if source["weights"] == "everyday" else IMAGENET_LICENSE,
             )  # fmt: skip
         return name
+
+
+def _equal(tensor: Tensor, other: Tensor | None) -> bool:
+    return other is not None and tensor.shape == other.shape and torch.equal(tensor, other)

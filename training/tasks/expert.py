@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.colorizers.vgg_expert import VggExpert
@@ -47,6 +47,8 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         self.widths = tuple(meta["widths"])
         self.expert = VggExpert(self.trunk, self.widths)
         self.expert.load_state_dict(select_prefix(tensors, "expert.") if decoder is None else _load_decoder(decoder, base))
+        self.frozen = nn.ModuleList(part for name, part in self.expert.named_children() if name not in (options.parts or (name,)))
+        self.frozen.requires_grad_(False)
         self.recipe.schedule.check_sizes(STRIDE)
         self.train_state = TrainState(self.expert, self.recipe.schedule, self.group)
         self.weights = rebalancing_weights(self.expert.bins, self.train_pack, options.rebalance).to(self.group.device)
@@ -68,6 +70,7 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
     def step(self, batch: Batch, lr_factor: float) -> dict[str, float]:
         batch = batch.to(self.group.device)
         self.expert.train()
+        self.frozen.eval()  # with the running statistics of its batch norm
         with self.train_state.autocast:
             with torch.no_grad():
                 taps = self.trunk(batch.L.contiguous(memory_format=torch.channels_last))
