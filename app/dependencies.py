@@ -1,10 +1,11 @@
 """What routes depend on: the parts of the application in `app.state`, as annotations for FastAPI."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Query, Request
 from pydantic import create_model
+from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 
 from app.errors import ServiceError
@@ -14,11 +15,12 @@ from app.metrics import Metrics
 from app.schemas import BatchOptions, JobOptions, VariantOptions
 from app.survey.store import Survey
 from models.errors import UnknownOption
-from models.options import Options, RouteOptions
+from models.options import Options, PointOptions, RouteOptions
 
 Model = TypeVar("Model", bound=RouteOptions)
 
 FORM_ONLY = ("hints",)  # options that are no query parameters
+REQUIRED = "x-required"  # marks query parameters that are required unless the form has them
 
 
 def _engine(request: Request) -> Engine:
@@ -76,11 +78,17 @@ def _options(model: type[Model], parts: tuple[str, ...], repeatable: tuple[str, 
 
 
 def _query_model(model: type[Model]) -> type[RouteOptions]:
-    """The options that fit into an address: hints are sent in the form."""
+    """The options that fit into an address: hints are sent in the form. None is required, because it may be in the form."""
     fields: dict[str, Any] = {
-        name: (field.annotation, field) for name, field in model.model_fields.items() if name not in FORM_ONLY
+        name: (field.annotation, field) if not field.is_required() else (cast(Any, field.annotation) | None, _not_required(field))
+        for name, field in model.model_fields.items()
+        if name not in FORM_ONLY
     }
     return create_model(f"{model.__name__}Query", __base__=RouteOptions, **fields)
+
+
+def _not_required(field: FieldInfo) -> FieldInfo:
+    return FieldInfo.merge_field_infos(field, default=None, json_schema_extra={REQUIRED: True})
 
 
 _SEVERAL = " Several pictures go to /v1/colorize/batch or /v1/jobs."
@@ -108,6 +116,7 @@ JobsDep = Annotated[JobQueue | None, Depends(_jobs)]
 SurveyDep = Annotated[Survey, Depends(_survey)]
 OptionsDep = Annotated[Options, Depends(_options(Options, ("file",)))]
 RouteOptionsDep = Annotated[RouteOptions, Depends(_options(RouteOptions, ("file",)))]
+PointOptionsDep = Annotated[PointOptions, Depends(_options(PointOptions, ("file",)))]
 VariantOptionsDep = Annotated[VariantOptions, Depends(_options(VariantOptions, ("file",)))]
 BatchOptionsDep = Annotated[BatchOptions, Depends(_options(BatchOptions, ("files", "archive"), repeatable=("files",)))]
 JobOptionsDep = Annotated[JobOptions, Depends(_options(JobOptions, ("files", "archive"), repeatable=("files",)))]

@@ -30,7 +30,7 @@ from app.middleware.deadline import Deadline
 from app.middleware.route_policy import RoutePolicyLookup
 from app.middleware.slow_clients import SlowClients
 from app.openapi import add_examples
-from app.routes import batch, bundle, colorize, health, page, variants
+from app.routes import batch, bundle, colorize, colors, health, page, variants
 from app.routes import jobs as job_routes
 from app.routes import survey as survey_routes
 from app.settings import Settings, load_settings
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         form_limits={"max_files": settings.max_items + 1},  # one more than allowed, so that our own check refuses it
     )
     app.state.engine, app.state.metrics, app.state.jobs, app.state.survey = engine, metrics, jobs, survey
-    keyed = [colorize.router, variants.router, batch.router, job_routes.router, bundle.router]
+    keyed = [colorize.router, colors.router, variants.router, batch.router, job_routes.router, bundle.router]
     open_ = [health.router, page.router, *([survey_routes.router] if survey is not None else [])]
     # the middleware that is added last sees a request first
     app.add_middleware(Deadline, seconds=settings.deadline, metrics=metrics)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.dependencies import REQUIRED
 from app.inference.engine import Engine
 
 EXAMPLES_FILE = "openapi_examples.json"
@@ -38,6 +39,8 @@ def add_examples(app: FastAPI, engine: Engine) -> None:
             for parameter in path.get("post", {}).get("parameters", ()):
                 if parameter["name"] == "category":
                     parameter["schema"]["enum"] = ["auto", *engine.ensemble.bundle.router.choices]
+                if parameter["schema"].pop(REQUIRED, False):
+                    parameter |= {"required": True, "schema": _without_null(parameter["schema"])}
             _add_form_fields(path.get("post", {}), document["components"]["schemas"])
         for name, example in examples()["schemas"].items():
             document["components"]["schemas"][name]["examples"] = [example]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from models.decision import Decision
 from models.errors import OptionError
 from models.options import HINTS, MAX_HINTS, Hint, Options, OutputOptions, RouteOptions, read_json
+from models.plausible import PlausibleColor
 from models.router import TOP
 
 _SHOWN = 10  # names in a message
@@ -35,6 +36,13 @@ class VariantOptions(RouteOptions):
     page: int | None = Options.model_fields["page"]  # type: ignore[assignment]
     count: int = Field(3, ge=1, le=TOP, description="variants, if so many of the most probable categories have different experts")
     long_side: int = Field(640, ge=64, le=2048, description="of the variants in pixels, if the picture is larger")
+
+
+class PlausibleColors(BaseModel):
+    """The colors that a point of a picture may have, most probable first."""
+
+    colors: list[PlausibleColor]
+    decision: Decision
 
 
 class Category(BaseModel):

@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import numpy as np
 from fastapi.testclient import TestClient
-from PIL import Image
+from matplotlib import cbook
+from PIL import Image, ImageDraw
 from pydantic_core import PydanticUndefined
 
 import chromaroute
@@ -37,6 +38,7 @@ REPORT = DOCS / "report"
 MEASURED = DOCS / "measured"
 EXAMPLES = ROOT / "app" / EXAMPLES_FILE
 PICTURE = DOCS / "images" / "before-after.jpg"
+HINTED = DOCS / "images" / "hints.jpg"
 TOLERANCE = 0.02  # of probabilities in examples, which depend on the processor
 
 
@@ -57,6 +59,7 @@ def main() -> None:
     EXAMPLES.write_text(json.dumps(examples, indent=1) + "\n")
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(before_and_after())
+    HINTED.write_bytes(hinted_portrait())
 
 
 def generated_texts() -> Iterator[tuple[Path, str]]:
@@ -135,6 +138,7 @@ def record_examples() -> dict[str, Any]:
         while client.get("/readyz").status_code != httpx.codes.OK:
             pass
         picture = {"file": ("scan.jpg", scan.getvalue())}
+        plausible = client.post("/v1/colors?x=200&y=60", files=picture).json()
         colorized = client.post("/v1/colorize", files=picture, headers={"Accept": "application/json"}).json()
         items = [("files", ("scan.jpg", scan.getvalue())), ("files", ("notes.txt", b"a text"))]
         job = client.post("/v1/jobs", files=items).json()
@@ -153,6 +157,7 @@ def record_examples() -> dict[str, Any]:
     short["categories"] = dict(list(manifest["categories"].items())[:1])
     schemas = {
         "Decision": colorized["decision"],
+        "PlausibleColors": {"colors": plausible["colors"], "decision": colorized["decision"]},
         "Category": category,
         "BundleInfo": {**bundle, "manifest": short},
         "Status": status,
@@ -174,6 +179,22 @@ def alike(old: Any, new: Any, key: str = "") -> bool:
     if isinstance(old, float) and isinstance(new, float):
         return abs(old - new) <= TOLERANCE
     return bool(old == new)
+
+
+def hinted_portrait() -> bytes:
+    """A JPEG with a portrait that matplotlib ships: gray, colorized, and colorized with hints, which are drawn as points."""
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as portrait:
+        gray = np.asarray(portrait.convert("L"))
+    hints = [chromaroute.Hint(**hint) for hint in json.loads(HINTED.with_name("hopper.json").read_text())]
+    ensemble = chromaroute.load()
+    parts = [np.repeat(gray[..., None], 3, axis=2), *(ensemble.colorize_array(gray, hints=each)[0] for each in ((), hints))]
+    picture = Image.fromarray(np.concatenate(parts, axis=1))
+    draw = ImageDraw.Draw(picture)
+    for hint in hints:
+        draw.circle((hint.x + 2 * gray.shape[1], hint.y), 6, hint.color, "white", 2)
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    return content.getvalue()
 
 
 def before_and_after(side: int = 384) -> bytes:

@@ -11,13 +11,15 @@ from typing import Any
 from models import chroma
 from models.bundle_header import BundleHeader
 from models.decision import Candidate, Decision, ExpertShare, Stopwatch
-from models.hints import check_hints, hint_planes, spread_hints
+from models.errors import OptionError
+from models.hints import check_points, hint_planes, spread_hints
 from models.imaging import Picture
 from models.lab import Float32Array
 from models.manifest import InputCard
 from models.network_input import TRUNK_STRIDE, network_input
 from models.networks import Networks
-from models.options import Hint, RouteOptions
+from models.options import Hint, PointOptions, RouteOptions
+from models.plausible import PlausibleColor, plausible_colors
 from models.router import Route
 from models.tones import normalized_tones
 
@@ -57,6 +59,12 @@ class FeatureCache:
         planes = hint_planes(self._hints, self._picture.luma.shape, L.shape[2:]) if self._hints else None
         return self._networks.ab(expert, L, features, planes)
 
+    def distribution(self, expert: str, at: tuple[float, float]) -> tuple[Float32Array, Float32Array] | None:
+        """As `Networks.distribution`."""
+        card = self._bundle.manifest.experts[expert]
+        features = None if card.trunk is None else self.features(card.trunk)
+        return self._networks.distribution(expert, self.lightness(card, self._networks.stride(expert)), features, at)
+
 
 class Ensemble:
     """A bundle, and an engine that runs its networks."""
@@ -85,7 +93,7 @@ class Ensemble:
         Raises:
             OptionError: the requested category is not one of the bundle's, or a hint is outside of the picture.
         """
-        check_hints(hints, picture.width, picture.height)
+        check_points("hints", hints, picture.width, picture.height)
         watch, options = Stopwatch(), options or RouteOptions()
         features = FeatureCache(picture, self.bundle, self._networks, hints)
         with watch.stage("route"):
@@ -119,6 +127,31 @@ class Ensemble:
                 ab = self._predict(chosen, features)
             predicted.append((ab, self._decision(chosen, watch)))
         return predicted
+
+    def plausible_colors(self, picture: Picture, options: PointOptions) -> tuple[list[PlausibleColor], Decision]:
+        """The colors that a point of a picture may have, most probable first, and the decision record.
+
+        Raises:
+            OptionError: the point is outside of the picture, or no expert of the route predicts a distribution.
+        """
+        check_points("point", [options], picture.width, picture.height)
+        watch = Stopwatch()
+        features = self._cache(picture)
+        with watch.stage("route"):
+            route = self._route(features, options)
+        at = options.y / picture.height, options.x / picture.width
+        with watch.stage("predict"):
+            distributions = [
+                (*found, weight)
+                for expert, weight in self.expert_weights(route).items()
+                if (found := features.distribution(expert, at)) is not None
+            ]
+        if not distributions:
+            names = " and ".join(self.expert_weights(route))
+            valid = f"one with another expert: {names} predicts a color for each point, and no distribution"
+            raise OptionError("category", route.category, valid)
+        luma = int(picture.luma[int(options.y), int(options.x)])
+        return plausible_colors(luma, distributions, options.count), self._decision(route, watch)
 
     def inspect(self, picture: Picture) -> tuple[Float32Array, Callable[[str], Float32Array]]:
         """For evaluating routes: the classifier's probabilities `(categories + 1,)`, and a function from the name of an expert to

@@ -7,7 +7,8 @@
     │   ├── PictureTooLarge   more bytes or pixels than the limit
     │   └── PictureTooComplex more time, memory or parts than the limit, which ordinary pictures do not need
     ├── OptionError           the value of an option is not valid
-    │   └── UnknownOption     there is no option of that name
+    │   ├── UnknownOption     there is no option of that name
+    │   └── MissingOption     an option without a default is not given
     └── BundleError           a bundle cannot be loaded
         ├── CheckpointError   a weight file is missing, altered, or does not fit its network
         └── EngineError       the engine cannot run a network of the bundle, which another engine can
@@ -59,6 +60,14 @@ class UnknownOption(OptionError):
         names = ", ".join(known)
         self.option, self.value, self.valid = option, None, f"one of {names}" if names else "nothing"
         ChromarouteError.__init__(self, f"there is no option {option!r}: {f'the options are {names}' if names else 'omit it'}.")
+
+
+class MissingOption(OptionError):
+    """An option that has no default is not given."""
+
+    def __init__(self, option: str, valid: str) -> None:
+        self.option, self.value, self.valid = option, None, valid
+        ChromarouteError.__init__(self, f"{option} is missing: give {valid}.")
 
 
 class BundleError(ChromarouteError):

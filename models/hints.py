@@ -17,7 +17,7 @@ from models.chroma import plane_shape, resize, small_luma
 from models.errors import OptionError
 from models.lab import Float32Array, lightness_levels, srgb_to_lab
 from models.luma import UInt8Array
-from models.options import Hint
+from models.options import Hint, PointOptions
 
 
 class _Kernel(NamedTuple):
@@ -38,12 +38,12 @@ _COLOR = slice(5, 7)  # of the features
 _POSITIONS = 2**12  # that are estimated at a time
 
 
-def check_hints(hints: Sequence[Hint], width: int, height: int) -> None:
-    """Raise an OptionError if a hint is outside of a picture."""
-    for hint in hints:
-        if hint.x >= width or hint.y >= height:
+def check_points(option: str, points: Sequence[Hint | PointOptions], width: int, height: int) -> None:
+    """Raise an OptionError if a point is outside of a picture."""
+    for point in points:
+        if point.x >= width or point.y >= height:
             valid = f"x from 0 to {width - 1} and y from 0 to {height - 1}, because the picture has {width} x {height} pixels"
-            raise OptionError("hints", f"{hint.x:g},{hint.y:g}", valid)
+            raise OptionError(option, f"{point.x:g},{point.y:g}", valid)
 
 
 def hint_planes(hints: Sequence[Hint], picture: tuple[int, int], shape: tuple[int, int]) -> Float32Array:

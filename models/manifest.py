@@ -86,11 +86,10 @@ class Manifest(Strict):
             raise ValueError(f"categories name experts that do not exist: {', '.join(missing)}")
         if self.router.fallback not in self.categories:
             raise ValueError(f"the fallback {self.router.fallback!r} is not one of the categories")
-        for name, card in self.experts.items():
-            if card.shares is not None and getattr(self.experts.get(card.shares), "family", None) != card.family:
-                raise ValueError(f"{name} shares the tensors of {card.shares!r}, which is not an expert of its family")
-            if card.shares is not None and self.experts[card.shares].shares is not None:
-                raise ValueError(f"{name} shares the tensors of {card.shares!r}, which itself shares those of another")
+        for name, expert in self.experts.items():
+            shared = self.experts.get(expert.shares) if expert.shares is not None else None
+            if expert.shares is not None and (shared is None or shared.family != expert.family or shared.shares is not None):
+                raise ValueError(f"{name} shares the tensors of {expert.shares!r}, which is not a complete expert of its family")
         for name, card in {**self.experts, "the router": self.router}.items():
             if card.trunk is not None and card.trunk not in self.trunks:
                 raise ValueError(f"{name} reads the trunk {card.trunk!r}, which does not exist")

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from models.lab import Float32Array
 
 
@@ -33,3 +35,28 @@ class Networks(Protocol):
         Raises:
             CheckpointError: the expert was evicted from memory, and its file has changed.
         """
+
+    def distribution(
+        self, expert: str, L: Float32Array, features: Any | None, at: tuple[float, float]
+    ) -> tuple[Float32Array, Float32Array] | None:
+        """What an expert predicts for a point: ab `(k,2)` of its bins in CIELAB units, and their probabilities `(k,)`; None for an
+        expert that predicts colors, and no distribution.
+
+        Args:
+            expert: its name.
+            L: the lightness.
+            features: of the trunk that the expert reads, if it reads one.
+            at: y and x of the point, in [0, 1) of the height and the width.
+
+        Raises:
+            CheckpointError: the expert was evicted from memory, and its file has changed.
+        """
+
+
+def probabilities_at(logits: Float32Array, at: tuple[float, float]) -> Float32Array:
+    """The softmax `(k,)` of logits `(1,k,h,w)` at a point, as in `Networks.distribution`."""
+    height, width = logits.shape[2:]
+    values = logits[0, :, int(at[0] * height), int(at[1] * width)].astype(np.float32)
+    shares = np.exp(values - values.max())
+    probabilities: Float32Array = shares / np.float32(shares.sum())
+    return probabilities

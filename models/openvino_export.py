@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from models.atomic_files import replace_file
 from models.bundle import Bundle, load_bundle
-from models.colorizers import HintedColorizer
+from models.colorizers import BinColorizer, Colorizer, HintedColorizer
 from models.colorizers.onnx import OUTPUTS, OnnxColorizer
 from models.errors import BundleError, EngineError
-from models.openvino_index import INDEX, ExpertFiles, Failure, Index, TrunkFiles
+from models.openvino_index import INDEX, LOGITS, ExpertFiles, Failure, Index, TrunkFiles
 from models.openvino_runtime import Model, openvino, opset13
-from models.traceable import ExpertOfTaps, ExpertWithHints, TrunkWithClassifier, strides_that_are_read
+from models.traceable import ExpertOfTaps, ExpertWithHints, ExpertWithLogits, TrunkWithClassifier, strides_that_are_read
 from models.vgg import STRIDE
 
 SIDE = 2 * STRIDE  # in pixels, of the lightness with which networks are traced
@@ -50,18 +50,22 @@ def export(bundle: Bundle, folder: Path) -> None:
                 converted[name] = _with_conversions(expert)
             elif isinstance(expert, HintedColorizer):
                 converted[name] = convert(ExpertWithHints(expert), (L, torch.zeros(1, 3, SIDE, SIDE)))
-            elif card.trunk is None:
-                converted[name] = convert(expert, (L,))
             else:
-                strides = trunks[card.trunk].taps
-                inputs = (L, *(taps[card.trunk][stride] for stride in strides))
-                converted[name] = convert(ExpertOfTaps(expert, strides), inputs)
+                strides = [] if card.trunk is None else trunks[card.trunk].taps
+                network = expert if card.trunk is None else ExpertOfTaps(expert, strides)
+                inputs = (L, *(taps[card.trunk or ""][stride] for stride in strides))
+                is_distribution = isinstance(expert, BinColorizer)
+                converted[name] = _with_named_logits(network, inputs) if is_distribution else convert(network, inputs)
     experts = {}
     for names in _groups(converted):
         for name, files in _save_group({name: converted[name] for name in names}, folder).items():
-            reads_hints = isinstance(bundle.experts[name], HintedColorizer)
+            expert = bundle.experts[name]
             experts[name] = ExpertFiles(
-                model=files[0], weights=files[1], stride=bundle.experts[name].stride, reads_hints=reads_hints
+                model=files[0],
+                weights=files[1],
+                stride=expert.stride,
+                reads_hints=isinstance(expert, HintedColorizer),
+                bins=expert.bins.centers.tolist() if isinstance(expert, BinColorizer) else None,
             )
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     index = Index(trunks=trunks, experts=experts, digests=digests)
@@ -82,6 +86,15 @@ def convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Model:
         except openvino.frontend.OpConversionFailure as error:
             reason = str(error).strip().splitlines()[-1].strip("- ")
             raise EngineError(f"OpenVINO cannot run a network of the bundle ({reason}): choose the engine torch.") from error
+
+
+def _with_named_logits(network: Colorizer | ExpertOfTaps, inputs: tuple[Tensor, ...]) -> Model:
+    """The model of an expert with one output, ab, in which the operation that computes the logits is called `LOGITS`."""
+    model = convert(ExpertWithLogits(network), inputs)
+    logits = model.get_results()[1]
+    logits.input_value(0).get_node().set_friendly_name(LOGITS)
+    model.remove_result(logits)
+    return model
 
 
 def _with_conversions(expert: OnnxColorizer) -> Model:

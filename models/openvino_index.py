@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 INDEX = "index.json"
+LOGITS = "logits"  # the name of the operation
 
 
 class TrunkFiles(BaseModel):
@@ -13,14 +14,15 @@ class TrunkFiles(BaseModel):
 
 
 class ExpertFiles(BaseModel):
-    """An expert: its model, the numbers that the model reads as further inputs, the stride of its input, and whether hints are its
-    last input.
+    """An expert: its model, the numbers that the model reads as further inputs, the stride of its input, whether hints are its last
+    input, and ab of its bins if it predicts a distribution over them, which the operation `LOGITS` computes.
     """
 
     model: str
     weights: str | None
     stride: int
     reads_hints: bool = False
+    bins: list[tuple[float, float]] | None = None
 
 
 class Index(BaseModel):

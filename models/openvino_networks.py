@@ -14,7 +14,9 @@ from models.bundle_header import BundleHeader, check_file
 from models.engine_options import EngineOptions
 from models.expert_cache import ExpertCache
 from models.lab import Float32Array
+from models.networks import probabilities_at
 from models.openvino_cache import find_models
+from models.openvino_index import LOGITS
 from models.openvino_runtime import CompiledModel, Core, InferRequest, Tensor
 
 _PRECISIONS = {"auto": "bf16", "bfloat16": "bf16", "float32": "f32"}  # OpenVINO uses f32 where the processor has no bfloat16
@@ -44,7 +46,7 @@ class OpenVinoNetworks:
         hints = {"NUM_STREAMS": str(options.parallel), "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision]}
         self._core = Core()
         self._core.set_property("CPU", {**hints, **({"INFERENCE_NUM_THREADS": options.threads} if options.threads else {})})
-        self._shared: dict[str, _Network] = {}
+        self._shared: dict[tuple[str, bool], _Network] = {}
         self._experts = ExpertCache(self._index.experts, self._load, lambda expert: expert.bytes, options.expert_bytes)
 
     def features(self, trunk: str, L: Float32Array) -> Features:
@@ -66,6 +68,16 @@ class OpenVinoNetworks:
             inputs.append(np.zeros((1, 3, *L.shape[2:]), np.float32) if hints is None else hints)
         return loaded.network.infer(inputs, loaded.weights)[0]
 
+    def distribution(
+        self, expert: str, L: Float32Array, features: Features | None, at: tuple[float, float]
+    ) -> tuple[Float32Array, Float32Array] | None:
+        files = self._index.experts[expert]
+        if files.bins is None:
+            return None
+        network = self._network(files.model, with_logits=True)
+        _, logits = network.infer([L] if features is None else [L, *features["taps"]], self._experts[expert].weights)
+        return np.array(files.bins, np.float32), probabilities_at(logits, at)
+
     def _load(self, name: str) -> "_Expert":
         files = self._index.experts[name]
         if files.weights is None:
@@ -75,14 +87,16 @@ class OpenVinoNetworks:
         weights = {key: Tensor(array) for key, array in arrays.items()}
         return _Expert(self._network(files.model), weights, sum(array.nbytes for array in arrays.values()))
 
-    def _network(self, name: str) -> "_Network":
+    def _network(self, name: str, with_logits: bool = False) -> "_Network":
         """A network that is kept."""
-        if name not in self._shared:
-            self._shared[name] = self._compiled(name)
-        return self._shared[name]
+        if (name, with_logits) not in self._shared:
+            self._shared[name, with_logits] = self._compiled(name, with_logits)
+        return self._shared[name, with_logits]
 
-    def _compiled(self, name: str) -> "_Network":
+    def _compiled(self, name: str, with_logits: bool = False) -> "_Network":
         model = self._core.read_model(self._folder / name)
+        if with_logits:
+            model.add_outputs([each.output(0) for each in model.get_ops() if each.get_friendly_name() == LOGITS])
         has_attention = any(operation.get_type_name() == "ScaledDotProductAttention" for operation in model.get_ops())
         # fused attention fails in bfloat16 for some sizes: "Cannot initialize brgemm descriptor" (OpenVINO 2026.4)
         return _Network(self._core.compile_model(model, "CPU", {"SNIPPETS_MODE": "DISABLE"} if has_attention else {}))

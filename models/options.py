@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapVal
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 
-from models.errors import OptionError, UnknownOption
+from models.errors import MissingOption, OptionError, UnknownOption
 
 AUTO = "auto"  # lets the router choose the category
 MAX_PAGES = 1_000  # of a file
@@ -46,13 +46,17 @@ class RouteOptions(BaseModel):
             raise _option_error(cls, error) from None
 
 
+X = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pixels from the left of the upright picture")]
+Y = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pixels from the top")]
+
+
 class Hint(BaseModel):
     """The color of a point of a picture."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    x: float = Field(ge=0, allow_inf_nan=False, description="pixels from the left of the upright picture")
-    y: float = Field(ge=0, allow_inf_nan=False, description="pixels from the top")
+    x: X
+    y: Y
     color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="as #rrggbb, of which only the chrominance counts")
     radius: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="pixels within which it counts; if not given, where it looks alike and is near"
@@ -94,6 +98,15 @@ class Options(OutputOptions):
             raise OptionError("page", None, f"a whole number from 1 to {count}: hints are for one page, and the output has {count}")
 
 
+class PointOptions(RouteOptions):
+    """The options of the plausible colors of a point; what they raise is that of `RouteOptions`."""
+
+    x: X
+    y: Y
+    count: int = Field(8, ge=1, le=20, description="colors, at most")
+    page: int | None = OutputOptions.model_fields["page"]  # type: ignore[assignment]
+
+
 def valid_values(field: FieldInfo) -> str:
     """The valid values of an option, for messages: "one of a, b", "a number from 0 to 2"."""
     annotation = field.annotation
@@ -103,6 +116,8 @@ def valid_values(field: FieldInfo) -> str:
         return "one of " + ", ".join(get_args(annotation))
     low = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if low is not None and high is None:
+        return f"a number of at least {low}"
     if low is None or high is None:
         return "auto or a category of the bundle"
     is_whole = int in (annotation, *get_args(annotation))
@@ -120,7 +135,8 @@ def _option_error(options: type[RouteOptions], error: ValidationError) -> Option
         return OptionError(
             f"hints{where}", _shortened(first["input"]), f"{options.model_fields['hints'].description} ({first['msg']})"
         )
-    return OptionError(str(name), first["input"], valid_values(options.model_fields[str(name)]))
+    valid = valid_values(options.model_fields[str(name)])
+    return MissingOption(str(name), valid) if first["type"] == "missing" else OptionError(str(name), first["input"], valid)
 
 
 def _shortened(value: object) -> str:

@@ -1,11 +1,14 @@
 """Runs the networks of a bundle with torch, on any of its devices."""
 
+from typing import cast
+
 import torch
 
 from models.bundle import Bundle
-from models.colorizers import Colorizer, HintedColorizer, TapColorizer
+from models.colorizers import BinColorizer, Colorizer, HintedColorizer, TapColorizer
 from models.ensemble import Ensemble
 from models.lab import Float32Array
+from models.networks import probabilities_at
 from models.runtime import Runtime
 from models.vgg import Taps
 
@@ -41,6 +44,19 @@ class TorchNetworks:
                 planes = self._runtime.tensor(hints)
                 return _array(network.decode(network.predict_with_hints(tensor, planes[:, :2], planes[:, 2:]), tensor))
             return _array(network(tensor))
+
+    def distribution(
+        self, expert: str, L: Float32Array, features: Taps | None, at: tuple[float, float]
+    ) -> tuple[Float32Array, Float32Array] | None:
+        network: Colorizer = self._runtime.place(self._bundle.experts[expert])
+        if not isinstance(network, BinColorizer):
+            return None
+        with self._runtime.inference():
+            tensor = self._runtime.tensor(L)
+            logits = (
+                network.predict(tensor) if features is None else cast(TapColorizer, network).predict_from_taps(features, tensor)
+            )
+            return _array(network.bins.centers), probabilities_at(_array(logits), at)
 
 
 class TorchEnsemble(Ensemble):

@@ -41,8 +41,25 @@ class ExpertOfTaps(nn.Module):
         self.network, self.strides = network, strides
 
     def forward(self, L: Tensor, *taps: Tensor) -> Tensor:
+        return self.network.decode(self.predict(L, *taps), L)
+
+    def predict(self, L: Tensor, *taps: Tensor) -> Tensor:
+        """As `Colorizer.predict`."""
         assert isinstance(self.network, TapColorizer)
-        return self.network.forward_from_taps(dict(zip(self.strides, taps, strict=True)), L)
+        return self.network.predict_from_taps(dict(zip(self.strides, taps, strict=True)), L)
+
+
+class ExpertWithLogits(nn.Module):
+    """An expert that predicts a distribution, with two outputs: ab and the logits."""
+
+    def __init__(self, expert: Colorizer | ExpertOfTaps) -> None:
+        super().__init__()
+        self.expert = expert
+
+    def forward(self, L: Tensor, *taps: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.expert.predict(L, *taps)
+        network = self.expert.network if isinstance(self.expert, ExpertOfTaps) else self.expert
+        return network.decode(logits, L), logits
 
 
 class ExpertWithHints(nn.Module):

@@ -22,7 +22,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
         "network_input networks router manifest runtime tones",
         "ab_bins chroma vgg decision metadata samples bundle_header",
         "classifiers colorizers decoders encoding",
-        "bundle imaging openvino_cache hints",
+        "bundle imaging openvino_cache hints plausible",
         "ensemble traceable openvino_networks",
         "torch_networks pipeline openvino_export onnx_export",
         "loading published",

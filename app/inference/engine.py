@@ -23,8 +23,9 @@ from models.ensemble import Ensemble
 from models.errors import BundleError
 from models.imaging import Picture, reduced
 from models.loading import load_ensemble
-from models.options import Options, RouteOptions
+from models.options import Options, PointOptions, RouteOptions
 from models.pipeline import join, render
+from models.plausible import PlausibleColor
 
 Read = Callable[[], Awaitable[bytes]]
 Result = TypeVar("Result")
@@ -153,6 +154,21 @@ class Engine:
                 variants.append((content, format, decision))
         self.metrics.observe(variants[0][2])
         return variants
+
+    async def plausible_colors(self, read: Read, options: PointOptions) -> tuple[list[PlausibleColor], Decision]:
+        """The colors that a point of the picture that `read` returns may have, and the decision record.
+
+        Raises:
+            PictureError, OptionError: as `models.pipeline.colorize`, and as `models.ensemble.Ensemble.plausible_colors`.
+        """
+        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+            page = file.info.pages(options.page, "png")[0]
+            with watch.stage("decode"):
+                picture = await file.decode(page, "auto")
+            file.close()
+            colors, decision = await self._run(self._network_pool, ensemble.plausible_colors, picture, options)
+            decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
+        return colors, decision.with_earlier_stages(watch)
 
     async def route(self, read: Read, options: RouteOptions) -> Decision:
         """The decision record of the picture that `read` returns.

@@ -24,14 +24,18 @@ export async function call(path, { query = {}, headers = {}, ...request } = {}) 
   throw new Problem(response.status, body.detail);
 }
 
-export const colorize = async (file, query, signal) => decoded(await send("/v1/colorize", file, query, signal));
+export const colorize = async (file, query, signal, hints = []) => decoded(await send("/v1/colorize", file, query, signal, hints));
+
+// The colors that a point may have, most probable first.
+export const plausibleColors = async (file, query, signal) => (await send("/v1/colors", file, query, signal)).colors;
 
 // As the most probable categories, in a small size.
 export const variants = async (file, query, signal) => (await send("/v1/colorize/variants", file, query, signal)).variants.map(decoded);
 
-async function send(path, file, query, signal) {
+async function send(path, file, query, signal, hints = []) {
   const form = new FormData();
   form.append("file", file);
+  if (hints.length) form.append("hints", JSON.stringify(hints));
   const request = { method: "POST", body: form, query, signal, headers: { accept: "application/json" } };
   return (await call(path, request)).json();
 }

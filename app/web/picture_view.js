@@ -2,6 +2,7 @@
 
 import { colorize } from "./api.js";
 import { outputName, isDisplayable, percent, save } from "./files.js";
+import { HintsView } from "./hints_view.js";
 import { chosenOptions } from "./options.js";
 import { VariantsView } from "./variants_view.js";
 import { initZoom, zoom } from "./zoom.js";
@@ -26,10 +27,11 @@ export class PictureView {
     this.page = this.pageCount = 1;
     this.urls = new Map();
     this.variants = new VariantsView((category) => this.colorize(category));
+    this.hints = new HintsView(() => this.colorize(), () => this.query());
     element("cut").addEventListener("input", () => this.cut());
     element("saturation").addEventListener("input", () => this.saturate());
     element("categories").addEventListener("change", (event) => this.colorize(event.target.value));
-    element("download").addEventListener("click", () => this.download());
+    for (const id of ["download", "download-hinted"]) element(id).addEventListener("click", () => this.download());
     for (const [id, step] of [["previous", -1], ["next", 1]]) element(id).addEventListener("click", () => this.turn(step));
     initZoom();
     this.cut();
@@ -42,6 +44,7 @@ export class PictureView {
     element("cut").value = 50;
     this.cut();
     zoom(false);
+    this.hints.open(file, 1);
     await this.colorize("auto");
   }
 
@@ -51,6 +54,7 @@ export class PictureView {
     this.before = this.output = null;
     this.variants.clear();
     this.describePages();
+    this.hints.open(this.file, this.page);
     await this.colorize("auto");
   }
 
@@ -82,7 +86,7 @@ export class PictureView {
     const signal = this.begin("Colorizing…");
     try {
       const file = this.file;
-      const colorized = colorize(file, this.query(), signal);
+      const colorized = colorize(file, this.query(), signal, this.hints.hints());
       colorized.catch(() => {}); // it is handled below, after the preview
       if (!this.output) await this.preview(file, signal);
       const { decision, blob } = await colorized;
@@ -135,7 +139,7 @@ export class PictureView {
   async scale(saturation) {
     const signal = this.begin("");
     try {
-      const { blob } = await colorize(this.file, { ...this.query(), saturation }, signal);
+      const { blob } = await colorize(this.file, { ...this.query(), saturation }, signal, this.hints.hints());
       await this.show("after", blob, signal);
       this.scaled = true;
       element("after").style.filter = "";
@@ -151,9 +155,10 @@ export class PictureView {
     return { category: this.category, ...chosenOptions("routing", "threshold"), format, page: this.page };
   }
 
-  // Whether a download holds every page: only TIFF does, which is also the format of every input with several pages.
+  // Whether a download holds every page: only TIFF does, which is also the format of every input with several pages. Color points
+  // are those of one page.
   downloadsAll() {
-    return this.pageCount > 1 && [undefined, "tiff"].includes(chosenOptions("format").format);
+    return this.pageCount > 1 && !this.hints.points.length && [undefined, "tiff"].includes(chosenOptions("format").format);
   }
 
   async download() {
@@ -162,7 +167,7 @@ export class PictureView {
     const options = { ...query, format: "auto", ...chosenOptions(), saturation: element("saturation").value };
     this.showStatus("Preparing the download…");
     try {
-      const { blob } = await colorize(file, this.downloadsAll() ? options : { ...options, page });
+      const { blob } = await colorize(file, this.downloadsAll() ? options : { ...options, page }, undefined, this.hints.hints());
       save(blob, outputName(file.name, blob.type));
       this.showStatus("");
     } catch (error) {
@@ -173,7 +178,7 @@ export class PictureView {
   describeDownload() {
     const chosen = this.category === "auto" ? "" : ` as ${this.category}`;
     const pages = this.downloadsAll() ? ` all ${this.pageCount} pages${chosen}` : this.pageCount > 1 ? ` page ${this.page}` : "";
-    element("download").textContent = `Download${pages}`;
+    for (const id of ["download", "download-hinted"]) element(id).textContent = `Download${pages}`;
   }
 
   describePages() {

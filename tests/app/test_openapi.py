@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from app.api_keys import add_key
 from app.errors import PROBLEM_TYPES
 from app.routes import survey
-from app.schemas import BundleInfo, Category, ColorizedImage, ItemEvent, JobStatus, Problem, Status
+from app.schemas import BundleInfo, Category, ColorizedImage, ItemEvent, JobStatus, PlausibleColors, Problem, Status
 from models.decision import Decision
 from tests.server_process import ROOT, serving
 
@@ -58,7 +58,7 @@ def test_every_problem_type_has_valid_example(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/colorize", "/v1/route", "/v1/jobs", "/v1/jobs/{id}", "/v1/categories", "/v1/bundle", "/readyz"]
+    "path", ["/v1/colorize", "/v1/colors", "/v1/route", "/v1/jobs", "/v1/jobs/{id}", "/v1/categories", "/v1/bundle", "/readyz"]
 )
 def test_response_examples_match_their_models(client: TestClient, path: str) -> None:
     document = client.get("/openapi.json").json()
@@ -66,7 +66,7 @@ def test_response_examples_match_their_models(client: TestClient, path: str) -> 
     response = operation["responses"].get("200") or operation["responses"]["202"]
     reference = response["content"]["application/json"]["schema"]
     name = (reference.get("items") or reference)["$ref"].rpartition("/")[2]
-    models = (BundleInfo, Category, ColorizedImage, Decision, JobStatus, Status)
+    models = (BundleInfo, Category, ColorizedImage, Decision, JobStatus, PlausibleColors, Status)
     model = next(model for model in models if model.__name__ == name)
     for example in document["components"]["schemas"][name]["examples"]:
         assert model.model_validate(example).model_dump(mode="json", exclude_none=True).keys() <= example.keys()

@@ -150,7 +150,7 @@ def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
     expect(page.locator("#variants button")).to_have_count(3)
     page.locator("#files").focus()
     names: list[str] = []
-    for _ in range(15):
+    for _ in range(16):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
         if names[-1] == "cut":
@@ -158,7 +158,7 @@ def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
                 page.keyboard.press("ArrowRight")
         if names[-1] == "saturation":
             page.keyboard.press("Home")
-    controls = ["folder", "options-summary", "cut", "zoom", "categories", "saturation", "download"]
+    controls = ["folder", "options-summary", "cut", "zoom", "hinting", "categories", "saturation", "download"]
     assert [name for name in names if name in controls] == controls
     assert names[4] == page.inner_text("#variants button >> nth=0")
     assert page.input_value("#cut") == "60"
