@@ -12,7 +12,7 @@ from app.errors import ServiceError
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
-from app.schemas import BatchOptions, JobOptions, VariantOptions
+from app.schemas import REQUIRED, BatchOptions, JobOptions, VariantOptions
 from app.survey.store import Survey
 from models.errors import UnknownOption
 from models.options import Options, PointOptions, RouteOptions
@@ -20,7 +20,6 @@ from models.options import Options, PointOptions, RouteOptions
 Model = TypeVar("Model", bound=RouteOptions)
 
 FORM_ONLY = ("hints",)  # options that are no query parameters
-REQUIRED = "x-required"  # marks query parameters that are required unless the form has them
 
 
 def _engine(request: Request) -> Engine:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.dependencies import REQUIRED
 from app.inference.engine import Engine
+from app.schemas import REQUIRED
 
 EXAMPLES_FILE = "openapi_examples.json"
 

@@ -12,6 +12,8 @@ from models.options import HINTS, MAX_HINTS, Hint, Options, OutputOptions, Route
 from models.plausible import PlausibleColor
 from models.router import TOP
 
+REQUIRED = "x-required"  # in the schema of a query parameter: it is required unless it is in the form
+
 _SHOWN = 10  # names in a message
 
 

@@ -160,7 +160,7 @@ def test_page_is_usable_by_keyboard(page: Page, scans: Path) -> None:
             page.keyboard.press("Home")
     controls = ["folder", "options-summary", "cut", "zoom", "hinting", "categories", "saturation", "download"]
     assert [name for name in names if name in controls] == controls
-    assert names[4] == page.inner_text("#variants button >> nth=0")
+    assert names[5] == page.inner_text("#variants button >> nth=0")
     assert page.input_value("#cut") == "60"
     assert page.get_attribute("#cut", "aria-valuetext") == "60% before, 40% after"
     assert page.input_value("#saturation") == "0"
