@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartParser
 from app.api_keys import ApiKeyStore, read_keys
 from app.dependencies import refuse_unknown_query
 from app.errors import add_error_handlers
-from app.inference.engine import Engine
+from app.inference.engine import Engine, Load, load_locally
 from app.jobs.folder_lock import LocksUnsupported
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
@@ -42,8 +42,12 @@ SPOOL_BYTES = 128 * 1024  # of an upload that stay in memory; a batch may have a
 log = logging.getLogger("chromaroute")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, load: Load = load_locally) -> FastAPI:
     """The service with its bundle loaded. It is ready shortly after it has started, once the networks are warmed up.
+
+    Args:
+        settings: those of the environment if not given.
+        load: makes the ensemble; by default in this process.
 
     Raises:
         SettingsError: a setting is not valid, the keys cannot be read, or jobs cannot be stored: see `app.jobs.queue.JobQueue`.
@@ -54,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     MultiPartParser.spool_max_size = SPOOL_BYTES  # the parser has no other way to configure it
     metrics = Metrics()
     keys = ApiKeyStore(read_keys(settings.keys)) if settings.keys else None
-    engine = Engine(settings, metrics)
+    engine = Engine(settings, metrics, load)
     jobs = _open_jobs(settings, engine) if settings.jobs else None
     survey = Survey(settings.survey, settings.data_dir) if settings.survey else None
 

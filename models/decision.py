@@ -63,6 +63,10 @@ class Decision(BaseModel):
         """The same record with the stages that `watch` measured before."""
         return self.model_copy(update={"timings_ms": {**watch.timings, **self.timings_ms}})
 
+    def with_later_stages(self, watch: Stopwatch) -> "Decision":
+        """The same record with the stages that `watch` measured after."""
+        return self.model_copy(update={"timings_ms": {**self.timings_ms, **watch.timings}})
+
     def with_file(self, page: int, page_count: int, notes: Iterable[str]) -> "Decision":
         """The same record with what is known of the file."""
         return self.model_copy(update={"page": page, "page_count": page_count, "notes": [*self.notes, *notes]})

@@ -12,39 +12,30 @@ from models import chroma
 from models.bundle_header import BundleHeader
 from models.decision import Candidate, Decision, ExpertShare, Stopwatch
 from models.errors import OptionError
-from models.hints import check_points, hint_planes, spread_hints
+from models.hints import check_points, spread_hints
 from models.imaging import Picture
 from models.lab import Float32Array
 from models.manifest import InputCard
-from models.network_input import TRUNK_STRIDE, network_input
+from models.network_input import TRUNK_STRIDE
 from models.networks import Networks
 from models.options import Hint, PointOptions, RouteOptions
-from models.plausible import PlausibleColor, plausible_colors
+from models.picture_inputs import PictureInputs
+from models.plausible import Distribution, PlausibleColor, plausible_colors
 from models.router import Route
-from models.tones import normalized_tones
 
 
 class FeatureCache:
-    """What the networks read of one picture, computed once: lightness at each working size, and the features of each trunk."""
+    """What the networks compute of one picture, once: the features of each trunk, and from them probabilities and chrominance."""
 
-    def __init__(self, picture: Picture, bundle: BundleHeader, networks: Networks, hints: Sequence[Hint] = ()) -> None:
-        self._picture, self._bundle, self._networks, self._hints = picture, bundle, networks, hints
-        self._lightness: dict[tuple[object, ...], Float32Array] = {}
+    def __init__(self, inputs: PictureInputs, bundle: BundleHeader, networks: Networks) -> None:
+        self._inputs, self._bundle, self._networks = inputs, bundle, networks
         self._features: dict[str, Any] = {}
-
-    def lightness(self, card: InputCard, stride: int) -> Float32Array:
-        """Lightness `(1,1,h,w)` in [0, 100] at the working size of a network, with sides that are multiples of its stride."""
-        key = card.working_size, stride, card.normalize_tones, card.fit
-        if key not in self._lightness:
-            L = network_input(self._picture.luma, card.working_size, stride, card.fit == "square")
-            self._lightness[key] = normalized_tones(L) if card.normalize_tones else L
-        return self._lightness[key]
 
     def features(self, trunk: str) -> Any:
         """The features of a trunk of the bundle."""
         if trunk not in self._features:
             card = self._bundle.manifest.trunks[trunk]
-            self._features[trunk] = self._networks.features(trunk, self.lightness(card, TRUNK_STRIDE))
+            self._features[trunk] = self._networks.features(trunk, self._inputs.lightness(card, TRUNK_STRIDE))
         return self._features[trunk]
 
     def probabilities(self) -> Float32Array:
@@ -54,16 +45,15 @@ class FeatureCache:
     def ab(self, expert: str) -> Float32Array:
         """The chrominance `(1,2,h',w')` that an expert predicts."""
         card = self._bundle.manifest.experts[expert]
-        L = self.lightness(card, self._networks.stride(expert))
+        L = self._inputs.lightness(card, self._networks.stride(expert))
         features = None if card.trunk is None else self.features(card.trunk)
-        planes = hint_planes(self._hints, self._picture.luma.shape, L.shape[2:]) if self._hints else None
-        return self._networks.ab(expert, L, features, planes)
+        return self._networks.ab(expert, L, features, self._inputs.hint_planes(L))
 
     def distribution(self, expert: str, at: tuple[float, float]) -> tuple[Float32Array, Float32Array] | None:
         """As `Networks.distribution`."""
         card = self._bundle.manifest.experts[expert]
         features = None if card.trunk is None else self.features(card.trunk)
-        return self._networks.distribution(expert, self.lightness(card, self._networks.stride(expert)), features, at)
+        return self._networks.distribution(expert, self._inputs.lightness(card, self._networks.stride(expert)), features, at)
 
 
 class Ensemble:
@@ -78,10 +68,7 @@ class Ensemble:
         Raises:
             OptionError: the requested category is not one of the bundle's.
         """
-        watch, options = Stopwatch(), options or RouteOptions()
-        with watch.stage("route"):
-            route = self._route(self._cache(picture), options)
-        return self._decision(route, watch)
+        return self.route_inputs(PictureInputs.of(picture), options or RouteOptions())
 
     def predict(
         self, picture: Picture, options: RouteOptions | None = None, hints: Sequence[Hint] = ()
@@ -94,16 +81,8 @@ class Ensemble:
             OptionError: the requested category is not one of the bundle's, or a hint is outside of the picture.
         """
         check_points("hints", hints, picture.width, picture.height)
-        watch, options = Stopwatch(), options or RouteOptions()
-        features = FeatureCache(picture, self.bundle, self._networks, hints)
-        with watch.stage("route"):
-            route = self._route(features, options)
-        with watch.stage("predict"):
-            ab = self._predict(route, features)
-        if hints:
-            with watch.stage("hints"):
-                ab = spread_hints(picture.luma, ab, hints)
-        return ab, self._decision(route, watch).model_copy(update={"hints": len(hints)})
+        predicted = self.predict_inputs(PictureInputs.of(picture, hints), options or RouteOptions())
+        return follow_hints(picture, predicted, hints)
 
     def predict_variants(self, picture: Picture, options: RouteOptions, count: int) -> list[tuple[Float32Array, Decision]]:
         """As `predict`, for each of up to `count` of the most probable categories that have different experts.
@@ -113,8 +92,38 @@ class Ensemble:
         Raises:
             OptionError: the requested category is not one of the bundle's.
         """
+        return self.variants_of_inputs(PictureInputs.of(picture), options, count)
+
+    def plausible_colors(self, picture: Picture, options: PointOptions) -> tuple[list[PlausibleColor], Decision]:
+        """The colors that a point of a picture may have, most probable first, and the decision record.
+
+        Raises:
+            OptionError: the point is outside of the picture, or no expert of the route predicts a distribution.
+        """
+        check_points("point", [options], picture.width, picture.height)
+        distributions, decision = self.distributions_of_inputs(PictureInputs.of(picture), options)
+        return plausible_colors(luma_at(picture, options), distributions, options.count), decision
+
+    def route_inputs(self, inputs: PictureInputs, options: RouteOptions) -> Decision:
+        """As `route`."""
+        watch = Stopwatch()
+        with watch.stage("route"):
+            route = self._route(self._cache(inputs), options)
+        return self._decision(route, watch)
+
+    def predict_inputs(self, inputs: PictureInputs, options: RouteOptions) -> tuple[Float32Array, Decision]:
+        """As `predict`, before `follow_hints`."""
+        watch, features = Stopwatch(), self._cache(inputs)
+        with watch.stage("route"):
+            route = self._route(features, options)
+        with watch.stage("predict"):
+            ab = self._predict(route, features)
+        return ab, self._decision(route, watch)
+
+    def variants_of_inputs(self, inputs: PictureInputs, options: RouteOptions, count: int) -> list[tuple[Float32Array, Decision]]:
+        """As `predict_variants`."""
         watch, manifest = Stopwatch(), self.bundle.manifest
-        features = self._cache(picture)
+        features = self._cache(inputs)
         with watch.stage("route"):
             route = self._route(features, options)
             routes = {tuple(self.expert_weights(route)): route}
@@ -128,30 +137,30 @@ class Ensemble:
             predicted.append((ab, self._decision(chosen, watch)))
         return predicted
 
-    def plausible_colors(self, picture: Picture, options: PointOptions) -> tuple[list[PlausibleColor], Decision]:
-        """The colors that a point of a picture may have, most probable first, and the decision record.
+    def distributions_of_inputs(self, inputs: PictureInputs, options: PointOptions) -> tuple[list[Distribution], Decision]:
+        """The distributions of the experts of a route at a point, with their weights, and the decision record.
 
         Raises:
-            OptionError: the point is outside of the picture, or no expert of the route predicts a distribution.
+            OptionError: no expert of the route predicts a distribution.
         """
-        check_points("point", [options], picture.width, picture.height)
-        watch = Stopwatch()
-        features = self._cache(picture)
+        watch, features = Stopwatch(), self._cache(inputs)
         with watch.stage("route"):
             route = self._route(features, options)
-        at = options.y / picture.height, options.x / picture.width
+        weights = self.expert_weights(route)
+        at = options.y / inputs.shape[0], options.x / inputs.shape[1]
         with watch.stage("predict"):
-            distributions = [
-                (*found, weight)
-                for expert, weight in self.expert_weights(route).items()
-                if (found := features.distribution(expert, at)) is not None
-            ]
+            found = {expert: features.distribution(expert, at) for expert in weights}
+        distributions = [(*each, weights[expert]) for expert, each in found.items() if each is not None]
         if not distributions:
-            names = " and ".join(self.expert_weights(route))
-            valid = f"one with another expert: {names} predicts a color for each point, and no distribution"
+            valid = f"one with another expert: {' and '.join(weights)} predicts a color for each point, and no distribution"
             raise OptionError("category", route.category, valid)
-        luma = int(picture.luma[int(options.y), int(options.x)])
-        return plausible_colors(luma, distributions, options.count), self._decision(route, watch)
+        return distributions, self._decision(route, watch)
+
+    def networks_of_inputs(self) -> list[tuple[InputCard, int]]:
+        """The card and the stride of each network that reads lightness; a stride may load an expert."""
+        manifest = self.bundle.manifest
+        trunks: list[tuple[InputCard, int]] = [(card, TRUNK_STRIDE) for card in manifest.trunks.values()]
+        return trunks + [(card, self._networks.stride(name)) for name, card in manifest.experts.items()]
 
     def inspect(self, picture: Picture) -> tuple[Float32Array, Callable[[str], Float32Array]]:
         """For evaluating routes: the classifier's probabilities `(categories + 1,)`, and a function from the name of an expert to
@@ -159,7 +168,7 @@ class Ensemble:
 
         All predictions share one pass of each trunk.
         """
-        features = self._cache(picture)
+        features = self._cache(PictureInputs.of(picture))
         return features.probabilities(), features.ab
 
     def expert_weights(self, route: Route) -> dict[str, float]:
@@ -177,8 +186,8 @@ class Ensemble:
         blended = predicted[first] * weight
         return sum((chroma.resize(predicted[name], (height, width)) * weight for name, weight in others), blended)
 
-    def _cache(self, picture: Picture) -> FeatureCache:
-        return FeatureCache(picture, self.bundle, self._networks)
+    def _cache(self, inputs: PictureInputs) -> FeatureCache:
+        return FeatureCache(inputs, self.bundle, self._networks)
 
     def _route(self, features: FeatureCache, options: RouteOptions) -> Route:
         soft = options.routing == "soft"
@@ -201,3 +210,21 @@ class Ensemble:
             working_size=self.bundle.manifest.experts[next(iter(weights))].working_size,
             timings_ms=watch.timings,
         )
+
+
+def follow_hints(
+    picture: Picture, predicted: tuple[Float32Array, Decision], hints: Sequence[Hint]
+) -> tuple[Float32Array, Decision]:
+    """Predicted ab and the decision record, with hints, if there are any."""
+    ab, decision = predicted
+    if not hints:
+        return ab, decision
+    watch = Stopwatch()
+    with watch.stage("hints"):
+        ab = spread_hints(picture.luma, ab, hints)
+    return ab, decision.with_later_stages(watch).model_copy(update={"hints": len(hints)})
+
+
+def luma_at(picture: Picture, point: PointOptions) -> int:
+    """The luma of a point, 0 to 255."""
+    return int(picture.luma[int(point.y), int(point.x)])

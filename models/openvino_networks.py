@@ -124,7 +124,7 @@ class _Network:
             request = self._requests.pop()
         except IndexError:
             request = self._model.create_infer_request()
-        arrays = [np.ascontiguousarray(array) for array in inputs]  # which must exist during the inference
+        arrays = [np.require(array, requirements=("C", "W")) for array in inputs]  # which must exist during the inference
         for position, array in enumerate(arrays):
             request.set_input_tensor(position, Tensor(array, shared_memory=True))
         for name, numbers in (weights or {}).items():

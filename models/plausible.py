@@ -18,6 +18,9 @@ LEAST = 0.01  # probability of a color that is listed
 _DARKEST, _BRIGHTEST = 30.0, 85.0  # L of the colors: outside of it, chroma would hardly be visible
 
 
+Distribution = tuple[Float32Array, Float32Array, float]  # ab (k,2) of bins, their probabilities (k,), the weight of the expert
+
+
 class PlausibleColor(BaseModel):
     """A color, as a hint takes it, and its probability."""
 
@@ -25,9 +28,7 @@ class PlausibleColor(BaseModel):
     probability: float = Field(description="that the point has this color, or one that looks like it")
 
 
-def plausible_colors(
-    luma: int, distributions: Sequence[tuple[Float32Array, Float32Array, float]], count: int
-) -> list[PlausibleColor]:
+def plausible_colors(luma: int, distributions: Sequence[Distribution], count: int) -> list[PlausibleColor]:
     """At most `count` colors.
 
     Args:

@@ -23,6 +23,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
         "ab_bins chroma vgg decision metadata samples bundle_header",
         "classifiers colorizers decoders encoding",
         "bundle imaging openvino_cache hints plausible",
+        "picture_inputs",
         "ensemble traceable openvino_networks",
         "torch_networks pipeline openvino_export onnx_export",
         "loading published",
@@ -38,6 +39,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
         "dependencies",
         "routes",
         "main",
+        "cluster",
         "cli",
     ),
     "training": (

@@ -1,12 +1,13 @@
 """Runs the ensemble for concurrent requests: processes for decoding, one thread for the networks, a few for encoding."""
 
 import asyncio
+import inspect
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,24 @@ from models.options import Options, PointOptions, RouteOptions
 from models.pipeline import join, render
 from models.plausible import PlausibleColor
 
+
+class RemoteEnsemble(Protocol):
+    """An ensemble that runs elsewhere: its methods are those of `Ensemble`, as coroutines."""
+
+    bundle: BundleHeader
+
+    @property
+    def route(self) -> Callable[..., Awaitable[Decision]]: ...
+    @property
+    def predict(self) -> Callable[..., Awaitable[Any]]: ...
+    @property
+    def predict_variants(self) -> Callable[..., Awaitable[Any]]: ...
+    @property
+    def plausible_colors(self) -> Callable[..., Awaitable[Any]]: ...
+
+
+AnyEnsemble = Ensemble | RemoteEnsemble
+Load = Callable[[Settings], AnyEnsemble]
 Read = Callable[[], Awaitable[bytes]]
 Result = TypeVar("Result")
 EngineState = Literal["warming", "ready", "stalled", "draining"]
@@ -34,6 +53,11 @@ EngineState = Literal["warming", "ready", "stalled", "draining"]
 YIELD_SECONDS = 0.5  # that background work waits for foreground work, at most, so that it never starves
 
 log = logging.getLogger("chromaroute")
+
+
+def load_locally(settings: Settings) -> Ensemble:
+    """The ensemble of the settings, in this process."""
+    return load_ensemble(settings.bundle, settings.engine_options)
 
 
 class Engine:
@@ -49,12 +73,12 @@ class Engine:
         OptionError: torch cannot use the device.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, load: Load = load_locally) -> None:
         tune_process()
-        self.settings, self.metrics = settings, metrics
+        self.settings, self.metrics, self._load = settings, metrics, load
         self.slots = (settings.threads or usable_cores()) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
-        self.ensemble = load_ensemble(settings.bundle, settings.engine_options)
+        self.ensemble = load(settings)
         self.draining = False
         self._is_warm = False
         self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -95,7 +119,7 @@ class Engine:
         return await asyncio.shield(self._reloading)
 
     async def _reload(self) -> BundleHeader:
-        ensemble = await asyncio.to_thread(load_ensemble, self.settings.bundle, self.settings.engine_options)
+        ensemble = await asyncio.to_thread(self._load, self.settings)
         try:
             await self._run_every_expert(ensemble)
         except Exception as error:
@@ -123,7 +147,7 @@ class Engine:
                     picture = await file.decode(page, format, options.metadata)
                 if page == pages[-1]:
                     file.close()
-                ab, decision = await self._run(self._network_pool, ensemble.predict, picture, options, options.hints)
+                ab, decision = await self._predicted(ensemble.predict, picture, options, options.hints)
                 decision = decision.with_earlier_stages(watch)
                 rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, rendering, format))
                 self.metrics.observe(rendered[-1].decision)
@@ -142,7 +166,7 @@ class Engine:
             with watch.stage("decode"):
                 picture = await file.decode(page, "auto")
             file.close()
-            predicted = await self._run(self._network_pool, ensemble.predict_variants, picture, options, options.count)
+            predicted = await self._predicted(ensemble.predict_variants, picture, options, options.count)
             format = "jpeg" if picture.alpha is None else "png"
             small = await self._run(self._picture_pool, reduced, picture, options.long_side)
             rendering = Options(saturation=options.saturation, page=page, format=format)
@@ -166,7 +190,7 @@ class Engine:
             with watch.stage("decode"):
                 picture = await file.decode(page, "auto")
             file.close()
-            colors, decision = await self._run(self._network_pool, ensemble.plausible_colors, picture, options)
+            colors, decision = await self._predicted(ensemble.plausible_colors, picture, options)
             decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
         return colors, decision.with_earlier_stages(watch)
 
@@ -180,7 +204,7 @@ class Engine:
             with watch.stage("decode"):
                 picture = await file.decode(1, "auto")
             file.close()
-            decision = await self._run(self._network_pool, ensemble.route, picture, options)
+            decision: Decision = await self._predicted(ensemble.route, picture, options)
             decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
         self.metrics.observe(decision := decision.with_earlier_stages(watch))
         return decision
@@ -205,16 +229,16 @@ class Engine:
         self._picture_pool.shutdown()
         self._decoding.close()
 
-    async def _run_every_expert(self, ensemble: Ensemble) -> None:
+    async def _run_every_expert(self, ensemble: AnyEnsemble) -> None:
         gray = Picture(np.full((128, 128), 128, np.uint8), None, "png")
         categories = ensemble.bundle.manifest.categories
         for category in {expert: category for category, expert in categories.items()}.values():
-            await self._run(self._network_pool, ensemble.predict, gray, RouteOptions(category=category))
+            await self._predicted(ensemble.predict, gray, RouteOptions(category=category))
 
     @asynccontextmanager
     async def _opened(
         self, read: Read, options: RouteOptions, background: bool
-    ) -> AsyncIterator[tuple[Ensemble, OpenFile, Stopwatch]]:
+    ) -> AsyncIterator[tuple[AnyEnsemble, OpenFile, Stopwatch]]:
         """The current ensemble and the file, while one of the slots is held."""
         ensemble, watch = self.ensemble, Stopwatch()
         ensemble.bundle.router.check(options.category)
@@ -250,6 +274,12 @@ class Engine:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._foreground_idle.wait(), YIELD_SECONDS)
             yield
+
+    async def _predicted(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """The result of a method of an ensemble, which runs in the thread of the networks, or on other machines."""
+        if inspect.iscoroutinefunction(method):
+            return await method(*arguments)
+        return await self._run(self._network_pool, method, *arguments)
 
     @staticmethod
     async def _run(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: object) -> Result:

@@ -14,6 +14,7 @@ from PIL import Image
 from models.bundle import Bundle
 from models.imaging import Picture
 from models.onnx_export import INDEX, export_onnx
+from models.picture_inputs import PictureInputs
 from models.torch_networks import TorchEnsemble
 
 pytestmark = pytest.mark.slow
@@ -36,9 +37,10 @@ def test_onnx_runtime_gives_the_same_colors(
 ) -> None:
     index = json.loads((exported / INDEX).read_bytes())
     picture = Picture(np.asarray(photographs["flower"].convert("L").resize(size)), None, "png")
-    features = ensemble._cache(picture)
+    inputs = PictureInputs.of(picture)
+    features = ensemble._cache(inputs)
     expert = index["experts"][index["categories"][category]]
-    L = features.lightness(ensemble.bundle.manifest.experts[index["categories"][category]], expert["stride"])
+    L = inputs.lightness(ensemble.bundle.manifest.experts[index["categories"][category]], expert["stride"])
     trunk = onnxruntime.InferenceSession(exported / expert["trunk"])
     values = dict(zip([output.name for output in trunk.get_outputs()], trunk.run(None, {"lightness": L}), strict=True))
     np.testing.assert_allclose(values.pop("probabilities")[0], features.probabilities(), atol=1e-5)
