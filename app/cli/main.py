@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.api_keys import add_key, read_keys, revoke_key
 from app.cli import colorize_files, watch_folders
+from app.cli.cluster import colorize_on_cluster
 from app.cli.hints import read_hints
 from app.cli.import_bundle import import_bundle
 from app.cli.option_parameters import with_options
@@ -45,9 +46,14 @@ KeysFile = Annotated[Path, typer.Option(help="File of the keys; the server reads
 @with_options(Options)
 def colorize(
     options: Options,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders, which are searched; - is the standard input.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder; - is the standard output.")
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS...", help="Pictures, or folders, which are searched; - is the standard input; with --ray also URLs."
+        ),
+    ],
+    out_name: Annotated[
+        str | None, typer.Option("--out", "-o", help="A file for one picture, otherwise a folder; - is the standard output.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
     watch: Annotated[bool, typer.Option(help="Continue with new pictures of the folders as they arrive.")] = False,
@@ -59,9 +65,18 @@ def colorize(
         Path | None, typer.Option(help="JSON file with a list of hints; or for several pictures, with such a list for each name.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Work on the Ray cluster of RAY_ADDRESS, or one on this machine: folders or URLs.")
+    ] = False,
 ) -> None:
     """Colorize pictures. Outputs that exist are skipped, so that the command can be repeated."""
     settings = load_settings(bundle=bundle)
+    if ray:
+        if watch or report is not None or hint or hints is not None or "-" in names:
+            raise OptionError("--ray", True, "no --watch, --report, --hint, --hints or - with it")
+        colorize_on_cluster(names, out_name, options, settings, force, Console(stderr=True))
+        return
+    paths, out = [Path(name) for name in names], None if out_name is None else Path(out_name)
     is_stream = Path("-") in paths or out == Path("-")
     chosen = read_hints(hint or [], hints)
     if report is not None and (is_stream or watch):
