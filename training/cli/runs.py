@@ -36,6 +36,7 @@ from training.evaluation.judge_runs import RunJudgment, judge_runs
 from training.loop.distributed import init_distributed, single_process
 from training.loop.run_folder import BEST, format_metrics
 from training.report import charts
+from training.runs.cluster import train_on_cluster
 from training.runs.plots import PlotError, plot_run, read_rows
 from training.runs.train import Outcome, recipe_categories, train_in_parallel, train_recipe
 from training.runs.trained import load_colorizer
@@ -68,10 +69,17 @@ def train(
         bool, typer.Option("--resume/--restart", help="Resume an interrupted run, or move existing runs aside and start again.")
     ] = True,
     parallel: Annotated[int, typer.Option(min=1, help="Train this many categories at a time, each in its own process.")] = 1,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Train the categories on the Ray cluster of RAY_ADDRESS, or one on this machine.")
+    ] = False,
+    cpus: Annotated[float, typer.Option(min=0, help="Cores of each category, with --ray.")] = 1.0,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each category, such as 0.5, with --ray.")] = 0.0,
 ) -> None:
     """Train a recipe; an interrupted run is resumed. Under torchrun, its processes train together."""
     loaded = load_recipe(recipe, tuple(changes), smoke)
-    if parallel > 1:
+    if ray:
+        outcomes = train_on_cluster(loaded, data, runs, device, not resume, cpus, gpus)
+    elif parallel > 1:
         flags = ["--data", str(data), "--runs", str(runs), "--device", device, *(["--smoke"] if smoke else [])]
         flags += [part for change in changes for part in ("--set", change)] + ([] if resume else ["--restart"])
         outcomes = train_in_parallel(["train", recipe, *flags], loaded, data, Console(), parallel)

@@ -147,13 +147,19 @@ def _train(context: TaskContext, folder: Path, restart: bool) -> dict[str, Any]:
     if (decoder := initial_decoder(recipe, context.category, context.runs)) is not None:
         origin["initial_decoder"] = file_digest(decoder)
     task = build_task(context)
-    if restart and group.is_main and folder.exists():
-        aside = folder.with_name(f".{folder.name}.{datetime.now():%Y%m%d-%H%M%S-%f}")
-        folder.rename(aside)
-        print(f"{folder.name}: the existing run was moved to {aside}")
+    if restart and group.is_main:
+        move_aside(folder)
     group.barrier()
     with lock_run(folder, group):
         scores = fit(task, recipe.schedule, recipe.seed, folder, origin, group)
         if group.is_main:
             write_summary(folder, recipe, datasets, context.category if task.is_per_category else None, group)
     return scores
+
+
+def move_aside(folder: Path) -> None:
+    """Rename the folder of a run, if it exists, so that the run starts again."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.{datetime.now():%Y%m%d-%H%M%S-%f}")
+        folder.rename(aside)
+        print(f"{folder.name}: the existing run was moved to {aside}")
