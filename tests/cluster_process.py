@@ -13,6 +13,10 @@ from pathlib import Path
 
 from tests.server_process import ROOT, Server, free_port, wait_until
 
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy:middlewares",
+}
 CPUS = 6  # of the cluster, whatever this machine has: replicas wait for one another in tests
 
 
@@ -21,7 +25,7 @@ def serving_on_cluster(folder: Path, *arguments: str, **variables: object) -> It
     """Deploy the service with `key=value` arguments and CHROMAROUTE_* variables; the cluster ends with the context."""
     port = free_port()
     settings = {f"CHROMAROUTE_{name.upper()}": str(value) for name, value in variables.items()}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", **settings}
+    environment = {**os.environ, **RAY, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **settings}
     command = [sys.executable, "-m", "tests.cluster_process", str(port), *arguments]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from app.api_keys import add_key
 from app.cluster.options import ClusterOptions
+from app.cluster.proxy import LostReplicas
 from models.bundle_header import EVERYDAY
 from models.errors import OptionError
 from tests.cluster_process import serving_on_cluster
@@ -165,3 +167,28 @@ def test_bundle_is_replaced_without_a_failed_request(
 def test_wrong_arguments_of_the_application_are_refused(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ClusterOptions.parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "shown"),
+    [(500, b"text/plain", 503), (503, b"text/plain", 503), (500, b"application/problem+json", 500), (404, b"text/plain", 404)],
+)
+def test_proxies_answer_for_lost_replicas_as_the_service_does(status: int, content_type: bytes, shown: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
+        await send({"type": "http.response.body", "body": b"Internal"})
+
+    answer = TestClient(LostReplicas(app)).get("/v1/route")
+    assert answer.status_code == shown
+    if shown != status or status == 503:
+        assert answer.json()["type"] == "urn:chromaroute:problem:overloaded"
+        assert answer.headers["retry-after"] == "1"
+    else:
+        assert answer.text == "Internal"
+
+
+def test_proxies_answer_where_ray_does_not() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        """As the proxy, if the replica is lost before it answers."""
+
+    assert TestClient(LostReplicas(app)).get("/v1/route").status_code == 503

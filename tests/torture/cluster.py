@@ -1,0 +1,155 @@
+"""Kills parts of a Ray cluster of three nodes under load: a replica of the networks, the controller of Serve, a node, the API.
+
+    python tests/torture/cluster.py
+
+Every answer must be the right picture or an honest 503, and a job that was accepted must finish with every picture right.
+"""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+from PIL import Image
+from skimage import data
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.cluster_process import RAY
+from tests.server_process import ROOT, free_port, wait_until
+
+CLIENTS = 4
+PAUSE = 20.0  # seconds under load after each fault
+JOB = 300  # pictures
+
+
+class Load:
+    """Clients that send pictures without a pause, and count what they are answered."""
+
+    def __init__(self, address: str, pictures: list[bytes]) -> None:
+        self.address, self.pictures, self.phase = address, pictures, "before"
+        self.expected = [self.send(index).content for index in range(len(pictures))]
+        self.answers: Counter[tuple[str, str]] = Counter()
+        self.slowest: dict[str, float] = {}
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, index: int) -> httpx.Response:
+        return httpx.post(f"{self.address}/v1/colorize", files={"file": self.pictures[index]}, timeout=90)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        while not self._stopped.is_set():
+            number = (number + 1) % len(self.pictures)
+            phase, began = self.phase, time.monotonic()
+            try:
+                answer = self.send(number)
+                outcome = str(answer.status_code)
+                if answer.status_code == 200 and answer.content != self.expected[number]:
+                    outcome = "wrong picture"
+                elif answer.status_code not in (200, 503):
+                    outcome += " " + answer.text[:80]
+            except httpx.HTTPError as error:
+                outcome = type(error).__name__
+            self.answers[phase, outcome] += 1
+            self.slowest[phase] = max(self.slowest.get(phase, 0), time.monotonic() - began)
+            if outcome != "200":
+                time.sleep(1)
+
+
+def main() -> None:
+    """Run the faults and print what was answered in each phase."""
+    os.environ |= {**RAY, "PYTHONPATH": str(ROOT)}
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
+    from app.cluster.application import build
+    from app.cluster.options import ClusterOptions
+    from app.settings import Settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes = [cluster.add_node(num_cpus=3) for _ in range(2)]
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        settings = Settings(data_dir=Path(folder), precision="float32", deadline=60)
+        serve.run(build(ClusterOptions(networks_replicas=2, networks_cpus=1, api_cpus=1), settings), name="chromaroute")
+        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
+        load = Load(address, pictures())
+        print(f"the first picture after {time.monotonic() - began:.0f} s on three nodes")
+        job = httpx.post(
+            f"{address}/v1/jobs", files=[("files", (f"{n}.jpg", load.pictures[n % 3])) for n in range(JOB)], timeout=90
+        ).headers["location"]
+
+        def lose_node() -> None:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+            nodes.append(cluster.add_node(num_cpus=3))
+
+        faults = {
+            "a replica of the networks": lambda: kill("ServeReplica:chromaroute:networks"),
+            "the controller of Serve": lambda: kill("ServeController"),
+            "a node": lose_node,
+            "the API replica": lambda: kill("ServeReplica:chromaroute:api"),
+        }
+        time.sleep(PAUSE / 2)
+        for name, fault in faults.items():
+            load.phase = f"killed: {name}"
+            fault()
+            time.sleep(PAUSE)
+        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
+        wait_until(lambda: state(address, job) == "finished", 300)
+        load.stop()
+        for phase in dict.fromkeys(phase for phase, _ in load.answers):
+            counts = {outcome: count for (each, outcome), count in load.answers.items() if each == phase}
+            print(f"{phase:<36} {counts}, slowest {load.slowest[phase]:.1f} s")
+        status = httpx.get(f"{address}{job}", timeout=60).json()
+        wrong = sum(httpx.get(f"{address}{job}/result/{n}", timeout=60).content != load.expected[n % 3] for n in range(JOB))
+        print(f"job: {status['done']} of {status['total']} done, {status['failed']} failed, {wrong} wrong")
+        bad = [outcome for _, outcome in load.answers if outcome not in ("200", "503")]
+        serve.shutdown()
+        ray.shutdown()
+        cluster.shutdown()
+        sys.exit(1 if bad or wrong or status["failed"] else 0)
+
+
+def pictures() -> list[bytes]:
+    """Three gray photographs as JPEG."""
+    contents = []
+    for pixels in (data.astronaut(), data.chelsea(), data.coffee()):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).convert("L").save(buffer, "JPEG")
+        contents.append(buffer.getvalue())
+    return contents
+
+
+def kill(name: str) -> None:
+    """Kill the first process of that name."""
+    found = subprocess.run(["pgrep", "-f", f"ray::{name}"], capture_output=True, text=True, check=True).stdout.split()
+    os.kill(int(found[0]), signal.SIGKILL)
+
+
+def state(address: str, job: str) -> str:
+    """The state of a job; empty if the service does not answer."""
+    answer = httpx.get(f"{address}{job}", timeout=60)
+    return str(answer.json()["state"]) if answer.status_code == 200 else ""
+
+
+if __name__ == "__main__":
+    main()
