@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,6 +227,35 @@ def test_part_of_a_pack_reads_the_same_pictures_as_the_whole() -> None:
     assert np.array_equal(own.rows(np.array([0, 1])), pixels[[5, 1]])
     assert np.array_equal(own.row(1), pixels[1])
     assert own.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("augmentation", ["full", "old_prints", "flips"])
+def test_pack_in_the_memory_of_a_device_has_the_same_pictures(augmentation: Any, category_folders: Path, tmp_path: Path) -> None:
+    pack = load_pack(prepare(category_folders).entries, ("cat", "flower", "food", "general"), 80, tmp_path)
+    data = DataOptions(augmentation=augmentation)
+    one, other = (training_batch(each, 3, 16, 64, 1, data) for each in (pack, pack.copied_to(torch.device("cpu"))))
+    torch.testing.assert_close(one.L, other.L)
+    torch.testing.assert_close(one.ab, other.ab)
+    assert torch.equal(one.labels, other.labels)
+
+
+def test_pictures_are_drawn_by_weight(category_folders: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index.csv"
+    entries = [entry for entry in prepare(category_folders).entries if entry.split == "train"]
+    cats = [entry for entry in entries if entry.category == "cat"]
+    write_index([*cats, *[entry for entry in entries if entry.category == "food"][: len(cats) // 4]], index)
+
+    def shares(**options: object) -> dict[str, float]:
+        sets = tuple({entry.set for entry in entries})
+        pack = Datasets(DataOptions(sets=sets, size=32, **options), index).train  # type: ignore[arg-type]
+        labels = torch.cat([training_batch(pack, step, 100, 32, 0, DataOptions()).labels for step in range(20)])
+        return {name: float((labels == number).float().mean()) for number, name in enumerate(pack.categories)}
+
+    assert shares()["cat"] == pytest.approx(0.8, abs=0.05)
+    assert shares(evenness=1.0)["cat"] == pytest.approx(0.5, abs=0.05)
+    assert shares(evenness=1.0, weights={"cat": 3.0})["cat"] == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(DataError, match=r"no training pictures of boat, which data\.weights names"):
+        shares(weights={"boat": 2.0})
 
 
 def test_several_sources_become_one_index(category_folders: Path, tmp_path: Path) -> None:

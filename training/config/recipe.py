@@ -23,6 +23,10 @@ class DataOptions(Section):
     size: int = Field(160, ge=32, le=1024, description="side of the stored squares, in pixels")
     limit: int = Field(0, ge=0, description="maximum number of pictures per split; 0 for all")
     groups: dict[str, tuple[str, ...]] = {}
+    weights: dict[str, float] = Field({}, description="how often pictures are drawn, by patterns as in groups; 1 for others")
+    evenness: float = Field(
+        0.0, ge=0, le=1, description="0 draws all pictures equally often, 1 all kinds, whatever their number of pictures"
+    )
     augmentation: Augmentation = "full"
     tiny_interval: int = Field(0, ge=0, description="every n-th step trains on a batch of Tiny ImageNet; 0 for never")
     tiny_size: Side = Field(64, multiple_of=32, description="side at which the pictures of Tiny ImageNet are trained")

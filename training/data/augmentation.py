@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.config.recipe import DataOptions
-from training.data.old_prints import old_prints
+from training.data.old_prints import noise, old_prints
 from training.data.packs import L_SCALE, Pack
 
 
@@ -37,10 +37,20 @@ def _random_crops(pack: Pack, indices: np.ndarray, rng: np.random.Generator) -> 
     height, width = (np.clip(rng.uniform(0.65, 1.1) * rng.uniform(0.9, 1.1, 2), 0.6, 1.0) * side).astype(int)
     tops = rng.integers(0, side - height + 1, len(indices))
     lefts = rng.integers(0, side - width + 1, len(indices))
+    if isinstance(pack.pixels, Tensor):
+        return _crops_on_device(pack.pixels, pack.positions[indices], tops, lefts, height, width)
     crops = [
         pack.row(index)[:, top : top + height, left : left + width] for index, top, left in zip(indices, tops, lefts, strict=True)
     ]
     return torch.from_numpy(np.stack(crops)).float()
+
+
+def _crops_on_device(pixels: Tensor, rows: np.ndarray, tops: np.ndarray, lefts: np.ndarray, height: int, width: int) -> Tensor:
+    """Crops `(n,3,height,width)` of pictures in the memory of a device."""
+    index, top, left = torch.from_numpy(np.stack((rows, tops, lefts))).to(pixels.device)
+    y, x = (start[:, None] + torch.arange(side, device=pixels.device) for start, side in ((top, height), (left, width)))
+    crops: Tensor = pixels[index[:, None, None], :, y[:, :, None], x[:, None, :]]
+    return crops.permute(0, 3, 1, 2).float()
 
 
 def _blur(L: Tensor, min_scale: float, rng: np.random.Generator) -> Tensor:
@@ -56,8 +66,7 @@ def _blur(L: Tensor, min_scale: float, rng: np.random.Generator) -> Tensor:
 def _vary_tone(L: Tensor, rng: np.random.Generator) -> Tensor:
     """Vary contrast, brightness and grain of each picture, as between prints and scans."""
     shape = (len(L), 1, 1, 1)
-    contrast = torch.from_numpy(rng.uniform(0.8, 1.15, shape)).float()
-    brightness = torch.from_numpy(rng.uniform(-8, 8, shape)).float()
-    grain = torch.from_numpy(rng.uniform(0, 2.5, shape) * (rng.random(shape) < 0.3)).float()
-    noise = torch.from_numpy(rng.standard_normal(L.shape, dtype=np.float32))
-    return ((L - 50) * contrast + 50 + brightness + grain * noise).clamp(0, 100)
+    contrast = torch.from_numpy(rng.uniform(0.8, 1.15, shape)).to(L)
+    brightness = torch.from_numpy(rng.uniform(-8, 8, shape)).to(L)
+    grain = torch.from_numpy(rng.uniform(0, 2.5, shape) * (rng.random(shape) < 0.3)).to(L)
+    return ((L - 50) * contrast + 50 + brightness + grain * noise(L, L.shape, rng)).clamp(0, 100)

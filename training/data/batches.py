@@ -41,9 +41,12 @@ class Batch:
 
 
 def training_batch(pack: Pack, step: int, count: int, size: int, seed: int, data: DataOptions) -> Batch:
-    """`count` pictures in the order of the shuffled epoch, augmented as `data.augmentation` says."""
+    """`count` pictures in the order of the shuffled epoch, or drawn by weight, augmented as `data.augmentation` says."""
     rng = np.random.default_rng((seed, step))
-    indices = _shuffled_indices(len(pack), step * count, count, seed)
+    if pack.weights is None:
+        indices = _shuffled_indices(len(pack), step * count, count, seed)
+    else:
+        indices = pack.drawn(count, np.random.default_rng((seed, 11, step)))
     L, ab = augmented_lab(pack, indices, size, data, rng)
     return Batch(normalized_tones(L) if data.normalize_tones else L, ab, *_labels(pack, indices))
 

@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+import torch
 
 from training.config.recipe import DataOptions
 from training.data.dataset_index import UNSEEN, DataError, Entry, digest, read_index
@@ -13,6 +16,7 @@ from training.data.packs import UNLABELED, Pack, load_pack
 
 GENERAL = "general"  # the category of pictures that fit no other: it trains the fallback, and is the router's *unmapped*
 
+CPU = torch.device("cpu")
 TINY_SIZE = 64  # side in pixels of the pictures of Tiny ImageNet
 
 
@@ -26,6 +30,7 @@ class Datasets:
 
     data: DataOptions
     index: Path
+    device: torch.device = CPU
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -57,8 +62,8 @@ class Datasets:
 
     @cached_property
     def train(self) -> Pack:
-        """Training pictures."""
-        return self._pack(self.data.sets, "train", self.categories)
+        """Training pictures, in the memory of the device if it is a GPU that has enough."""
+        return self._weighted(self._pack(self.data.sets, "train", self.categories)).on(self.device)
 
     @cached_property
     def val(self) -> Pack:
@@ -76,7 +81,8 @@ class Datasets:
         """The pictures of Tiny ImageNet without labels, if the recipe uses them."""
         if not self.data.tiny_interval:
             return None
-        return load_pack(self._tiny_entries, (), TINY_SIZE, self._folder, lambda entry: UNLABELED, self.kinds)
+        pack = load_pack(self._tiny_entries, (), TINY_SIZE, self._folder, lambda entry: UNLABELED, self.kinds)
+        return pack.on(self.device)
 
     @cached_property
     def digest(self) -> str:
@@ -113,6 +119,19 @@ class Datasets:
     def _tiny_entries(self) -> list[Entry]:
         return select(read_index(self.index), ("tiny",), "train")
 
+    def _weighted(self, pack: Pack) -> Pack:
+        """The pack with the weights that the recipe asks for."""
+        patterns = self.data.weights
+        if unused := sorted(pattern for pattern in patterns if not any(_kind_matches(kind, pattern) for kind in self.kinds)):
+            raise DataError(f"{self.index} has no training pictures of {', '.join(unused)}, which data.weights names.")
+        if not patterns and not self.data.evenness:
+            return pack
+        counts = np.bincount(pack.kinds, minlength=len(self.kinds)).clip(1)
+        factors = [
+            next((weight for pattern, weight in patterns.items() if _kind_matches(kind, pattern)), 1.0) for kind in self.kinds
+        ]
+        return replace(pack, weights=(np.array(factors) * counts**-self.data.evenness)[pack.kinds])
+
     @property
     def _folder(self) -> Path:
         return self.index.parent / "packs"
@@ -125,7 +144,12 @@ class Datasets:
 
 
 def _matches(entry: Entry, pattern: str) -> bool:
-    return fnmatchcase(entry.kind if "/" in pattern else entry.category, pattern)
+    return _kind_matches(entry.kind, pattern)
+
+
+def _kind_matches(kind: str, pattern: str) -> bool:
+    """Whether a pattern names a kind SET/CATEGORY, or without a slash its category."""
+    return fnmatchcase(kind if "/" in pattern else kind.partition("/")[2], pattern)
 
 
 def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int = 0) -> list[Entry]:

@@ -1,10 +1,11 @@
 """Variations of old prints, as augmentation: film, tones, wear, reproduction and frames, each on a random part of a batch.
 
-All functions take lightness L `(n,1,s,s)` in [0, 100], and parameters from a numpy generator, so that a batch is a pure function of
-its step. They return new tensors. Colors stay true except in frames, which are neutral.
+All functions take lightness L `(n,1,s,s)` in [0, 100], and parameters from a numpy generator, so that a batch is a pure function
+of its step; noise is made on the device of the pictures. They return new tensors. Colors stay true except in frames, which are
+neutral.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def unevenly_exposed(L: Tensor, rng: np.random.Generator) -> Tensor:
     """A gradient of brightness across the print, and stains."""
     y, x = _grid(L)
     gradient = x * _uniform(L, rng, -12, 12) + y * _uniform(L, rng, -12, 12)
-    stains = F.interpolate(_noise((len(L), 1, 5, 5), rng).to(L), L.shape[-2:], mode="bicubic", align_corners=False)
+    stains = F.interpolate(noise(L, (len(L), 1, 5, 5), rng), L.shape[-2:], mode="bicubic", align_corners=False)
     return L + gradient + stains * _uniform(L, rng, 0, 5)
 
 
@@ -91,7 +92,7 @@ def grainy(L: Tensor, rng: np.random.Generator) -> Tensor:
     """Film grain, fine or coarse."""
     coarseness = float(rng.uniform(0.4, 1.0))
     height, width = L.shape[-2:]
-    grain = _noise((len(L), 1, round(height * coarseness), round(width * coarseness)), rng).to(L)
+    grain = noise(L, (len(L), 1, round(height * coarseness), round(width * coarseness)), rng)
     return L + F.interpolate(grain, (height, width), mode="bilinear", align_corners=False) * _uniform(L, rng, 1, 8)
 
 
@@ -109,7 +110,7 @@ def scratched(L: Tensor, rng: np.random.Generator) -> Tensor:
 
 def dusty(L: Tensor, rng: np.random.Generator) -> Tensor:
     """Dust and spots, light or dark."""
-    spots = (torch.from_numpy(rng.random(L.shape, dtype=np.float32)).to(L) > 1 - _uniform(L, rng, 0.0003, 0.003)).to(L)
+    spots = (torch.rand(L.shape, generator=generator(L, rng), device=L.device) > 1 - _uniform(L, rng, 0.0003, 0.003)).to(L)
     spots = F.avg_pool2d(F.max_pool2d(spots, 3, stride=1, padding=1), 3, stride=1, padding=1)
     return L + spots * _signed(L, rng, 30, 80)
 
@@ -155,7 +156,7 @@ def framed(L: Tensor, ab: Tensor, rng: np.random.Generator) -> tuple[Tensor, Ten
     radius = inner_x.abs() ** power + inner_y.abs() ** power
     outside = (radius > 1).to(L)
     tone = torch.where(_chance(L, rng, 0.7) > 0, _uniform(L, rng, 60, 100), _uniform(L, rng, 0, 40))
-    frame = tone + _noise(L.shape, rng).to(L) * _uniform(L, rng, 0, 2)
+    frame = tone + noise(L, L.shape, rng) * _uniform(L, rng, 0, 2)
     line = ((radius > 1) & (radius < 1 + 0.06 * power)).to(L) * _chance(L, rng, 0.3)
     frame = frame + line * torch.where(tone > 50, -1.0, 1.0) * _uniform(L, rng, 20, 60)
     frame = frame + _caption(L, rng, 1 - bottom) * caption * torch.where(tone > 50, -1.0, 1.0) * 50
@@ -165,7 +166,7 @@ def framed(L: Tensor, ab: Tensor, rng: np.random.Generator) -> tuple[Tensor, Ten
 def _caption(L: Tensor, rng: np.random.Generator, below: Tensor) -> Tensor:
     """Strokes `(n,1,s,s)` in [0, 1], like one line of writing in the middle of the space below `below`."""
     y, x = _grid(L)
-    strokes = F.interpolate(_noise((len(L), 1, 1, L.shape[-1] // 2), rng).to(L), (1, L.shape[-1]), mode="nearest") > 0.2
+    strokes = F.interpolate(noise(L, (len(L), 1, 1, L.shape[-1] // 2), rng), (1, L.shape[-1]), mode="nearest") > 0.2
     middle, height = (1 + below) / 2, (1 - below) * 0.2
     return (strokes & ((y - middle).abs() < height) & (x.abs() < _uniform(L, rng, 0.2, 0.8))).to(L)
 
@@ -187,8 +188,14 @@ def _chance(like: Tensor, rng: np.random.Generator, probability: float) -> Tenso
     return torch.from_numpy(rng.random((len(like), 1, 1, 1)) < probability).to(like)
 
 
-def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+def noise(like: Tensor, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+    """Gaussian noise on the device of a tensor."""
+    return torch.randn(tuple(shape), generator=generator(like, rng), device=like.device)
+
+
+def generator(like: Tensor, rng: np.random.Generator) -> torch.Generator:
+    """A generator on the device of a tensor, whose seed is drawn."""
+    return torch.Generator(like.device).manual_seed(int(rng.integers(2**63)))
 
 
 def _grid(L: Tensor) -> tuple[Tensor, Tensor]:

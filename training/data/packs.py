@@ -22,6 +22,7 @@ from training.data.dataset_index import DataError, Entry, digest, read_pictures
 
 L_SCALE = 2.55  # L 100 -> 255; a and b are shifted by 128, which fits into a byte for sRGB colors
 UNLABELED = "unlabeled"  # the category of pictures whose category is not known: they train colorizers, and no classifier
+_COPIED = 4096  # pictures at a time, to the memory of a device
 NO_LABEL = -1  # the index of *unlabeled*, and of kinds that are not in a list
 
 
@@ -29,15 +30,18 @@ NO_LABEL = -1  # the index of *unlabeled*, and of kinds that are not in a list
 class Pack:
     """Square pictures as Lab bytes, and the indices `(n,)` of their categories in `categories`; -1 for unlabeled pictures.
 
-    `pixels` `(m,3,size,size)` is memory-mapped, and `positions` `(n,)` are its rows that belong to this pack: only what a batch
-    uses is read, whatever the number of pictures. `kinds` `(n,)` are finer classes than the categories, -1 if they are not known.
+    `pixels` `(m,3,size,size)` is memory-mapped, or in the memory of a device, and `positions` `(n,)` are its rows that belong to
+    this pack: only what a batch uses is read, whatever the number of pictures. `kinds` `(n,)` are finer classes than the
+    categories, -1 if they are not known. `weights` `(n,)` say how often pictures are drawn, relative to one another; None for
+    shuffled epochs.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | Tensor
     positions: np.ndarray
     labels: np.ndarray
     kinds: np.ndarray
     categories: tuple[str, ...]
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,13 +53,30 @@ class Pack:
 
     def row(self, index: int) -> np.ndarray:
         """The Lab bytes `(3,size,size)` of a picture, memory-mapped."""
+        assert isinstance(self.pixels, np.ndarray)
         row: np.ndarray = self.pixels[self.positions[index]]
         return row
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The Lab bytes `(k,3,size,size)` of some pictures, in memory."""
-        rows: np.ndarray = self.pixels[self.positions[indices]]
-        return rows
+        rows = self.pixels[self.positions[indices]]
+        return rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+
+    def on(self, device: torch.device) -> "Pack":
+        """The same pictures in the memory of a CUDA device, if half of what is free suffices; otherwise this pack.
+
+        Batches are then cut out and augmented there, many times faster than on a processor.
+        """
+        if device.type != "cuda" or self.pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+            return self
+        return self.copied_to(device)
+
+    def copied_to(self, device: torch.device) -> "Pack":
+        """The same pictures in the memory of a device."""
+        pixels = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(pixels), _COPIED):
+            pixels[start : start + _COPIED] = torch.from_numpy(np.array(self.pixels[start : start + _COPIED]))
+        return replace(self, pixels=pixels)
 
     def spread(self, count: int) -> "Pack":
         """At most `count` pictures, evenly spread."""
@@ -63,7 +84,17 @@ class Pack:
 
     def pick(self, indices: np.ndarray) -> "Pack":
         """The pictures with these indices."""
-        return replace(self, positions=self.positions[indices], labels=self.labels[indices], kinds=self.kinds[indices])
+        weights = None if self.weights is None else self.weights[indices]
+        return replace(
+            self, positions=self.positions[indices], labels=self.labels[indices], kinds=self.kinds[indices], weights=weights
+        )
+
+    def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """The indices of `count` pictures, drawn by weight; a picture may be drawn twice."""
+        assert self.weights is not None
+        shares = np.cumsum(self.weights)
+        indices: np.ndarray = np.searchsorted(shares, rng.random(count) * shares[-1], side="right")
+        return indices
 
     def labeled(self) -> "Pack":
         """The pictures whose category is known."""

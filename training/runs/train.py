@@ -49,7 +49,7 @@ def train_recipe(
         RecipeError, DataError, CheckpointError: the recipe cannot be followed; the message says why.
     """
     group = group or single_process()
-    datasets = Datasets(recipe.data, index)
+    datasets = Datasets(recipe.data, index, group.device)
     if not recipe.per_category:
         scores = _train(TaskContext(recipe, datasets, GENERAL, runs, group), runs / recipe.name, restart)
         yield Outcome(recipe.name, scores)
