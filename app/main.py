@@ -35,6 +35,7 @@ from app.routes import jobs as job_routes
 from app.routes import survey as survey_routes
 from app.settings import Settings, load_settings
 from app.survey.store import Survey
+from app.tracing import Tracing, configure_tracing
 from models.errors import ChromarouteError
 
 SPOOL_BYTES = 128 * 1024  # of an upload that stay in memory; a batch may have a thousand uploads
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None, load: Load = load_locally) -> F
         SurveyError: the survey cannot be served.
     """
     settings = settings or load_settings()
+    configure_tracing()
     MultiPartParser.spool_max_size = SPOOL_BYTES  # the parser has no other way to configure it
     metrics = Metrics()
     keys = ApiKeyStore(read_keys(settings.keys)) if settings.keys else None
@@ -111,6 +113,7 @@ def create_app(settings: Settings | None = None, load: Load = load_locally) -> F
         )
     app.add_middleware(CrossSite, origins=settings.cors_origins, hosts=settings.hosts)
     app.add_middleware(AccessLog, metrics=metrics, cross_origin=bool(settings.cors_origins))
+    app.add_middleware(Tracing)
     app.add_middleware(RoutePolicyLookup, routes=[route for router in (*keyed, *open_) for route in router.routes])
     add_error_handlers(app)
     bearer = [Security(HTTPBearer(auto_error=False))] if keys is not None else []  # for OpenAPI; the middleware checks the key

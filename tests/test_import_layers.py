@@ -30,7 +30,7 @@ LAYERS = {  # folders and modules from the lowest layer up: each may import lowe
     ),
     "chromaroute": ("pipeline",),
     "app": (
-        "policy schemas settings logs metrics rate_limit",
+        "policy schemas settings logs metrics rate_limit tracing",
         "errors api_keys",
         "inference",
         "middleware batches survey openapi ranges http_protocol",

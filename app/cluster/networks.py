@@ -10,6 +10,7 @@ from typing import Any
 from ray import serve
 
 from app.cluster.options import ClusterOptions
+from app.tracing import configure_tracing, span
 from models.engine_options import EngineOptions
 from models.ensemble import Ensemble
 from models.errors import CheckpointError, ChromarouteError
@@ -37,11 +38,12 @@ class BundleReference:
 
 @dataclass(frozen=True)
 class Call:
-    """A method of `Ensemble` that takes inputs, and its arguments."""
+    """A method of `Ensemble` that takes inputs, and its arguments; `parent` is the trace that it belongs to."""
 
     bundle: str
     method: str
     arguments: tuple[Any, ...]
+    parent: str = ""
 
 
 def networks_deployment(cluster: ClusterOptions, engine: EngineOptions) -> serve.Application:
@@ -49,6 +51,7 @@ def networks_deployment(cluster: ClusterOptions, engine: EngineOptions) -> serve
 
     class Networks:
         def __init__(self) -> None:
+            configure_tracing()
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="network")
 
         @serve.multiplexed(max_num_models_per_replica=cluster.bundles)  # type: ignore[untyped-decorator]
@@ -63,7 +66,8 @@ def networks_deployment(cluster: ClusterOptions, engine: EngineOptions) -> serve
                 try:
                     ensemble = await self.ensemble(call.bundle)
                     method = getattr(ensemble, call.method)
-                    outcomes.append(await asyncio.get_running_loop().run_in_executor(self._pool, method, *call.arguments))
+                    with span(call.method, call.parent):
+                        outcomes.append(await asyncio.get_running_loop().run_in_executor(self._pool, method, *call.arguments))
                 except ChromarouteError as error:
                     outcomes.append(error)
             return outcomes

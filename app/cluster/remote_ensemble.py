@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from app.cluster.networks import BundleReference, Call
 from app.errors import ServiceError
+from app.tracing import traceparent
 from models.bundle_header import BundleHeader, read_header
 from models.decision import Decision
 from models.ensemble import follow_hints, luma_at
@@ -91,7 +92,7 @@ class RemoteEnsemble:
         handle = self._handle.options(multiplexed_model_id=bundle)
         for attempt in range(ATTEMPTS):
             try:
-                outcome = await handle.run.remote(Call(bundle, method, arguments))
+                outcome = await handle.run.remote(Call(bundle, method, arguments, traceparent()))
             except BackPressureError as error:
                 raise ServiceError("overloaded", "too many pictures wait for the networks: try again after 1 second.") from error
             except LOST as error:

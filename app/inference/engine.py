@@ -17,6 +17,7 @@ from app.inference.process_tuning import tune_process
 from app.metrics import Metrics
 from app.schemas import VariantOptions
 from app.settings import Settings
+from app.tracing import span
 from models.bundle_header import BundleHeader
 from models.decision import Decision, Stopwatch
 from models.engine_options import usable_cores
@@ -143,13 +144,14 @@ class Engine:
             pages = file.info.pages(options.page, format)
             options.check_pages(len(pages))
             for page in pages:
-                with watch.stage("decode"):
+                with watch.stage("decode"), span("decode"):
                     picture = await file.decode(page, format, options.metadata)
                 if page == pages[-1]:
                     file.close()
                 ab, decision = await self._predicted(ensemble.predict, picture, options, options.hints)
                 decision = decision.with_earlier_stages(watch)
-                rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, rendering, format))
+                with span("render"):
+                    rendered.append(await self._run(self._picture_pool, render, picture, ab, decision, rendering, format))
                 self.metrics.observe(rendered[-1].decision)
                 watch = Stopwatch()
             content, decision = await self._run(self._picture_pool, join, rendered)
@@ -163,7 +165,7 @@ class Engine:
         """
         async with self._opened(read, options, background=False) as (ensemble, file, watch):
             page = file.info.pages(options.page, "png")[0]
-            with watch.stage("decode"):
+            with watch.stage("decode"), span("decode"):
                 picture = await file.decode(page, "auto")
             file.close()
             predicted = await self._predicted(ensemble.predict_variants, picture, options, options.count)
@@ -187,7 +189,7 @@ class Engine:
         """
         async with self._opened(read, options, background=False) as (ensemble, file, watch):
             page = file.info.pages(options.page, "png")[0]
-            with watch.stage("decode"):
+            with watch.stage("decode"), span("decode"):
                 picture = await file.decode(page, "auto")
             file.close()
             colors, decision = await self._predicted(ensemble.plausible_colors, picture, options)
@@ -201,7 +203,7 @@ class Engine:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
         async with self._opened(read, options, background=False) as (ensemble, file, watch):
-            with watch.stage("decode"):
+            with watch.stage("decode"), span("decode"):
                 picture = await file.decode(1, "auto")
             file.close()
             decision: Decision = await self._predicted(ensemble.route, picture, options)
@@ -243,10 +245,10 @@ class Engine:
         ensemble, watch = self.ensemble, Stopwatch()
         ensemble.bundle.router.check(options.category)
         async with AsyncExitStack() as stack:
-            with watch.stage("wait"):
+            with watch.stage("wait"), span("wait"):
                 await stack.enter_async_context(self._background_slot() if background else self._foreground_slot())
             try:
-                with watch.stage("decode"):
+                with watch.stage("decode"), span("decode"):
                     file = await stack.enter_async_context(self._decoding.open(await read(), background))
                 yield ensemble, file, watch
             finally:
@@ -277,9 +279,10 @@ class Engine:
 
     async def _predicted(self, method: Callable[..., Any], *arguments: object) -> Any:
         """The result of a method of an ensemble, which runs in the thread of the networks, or on other machines."""
-        if inspect.iscoroutinefunction(method):
-            return await method(*arguments)
-        return await self._run(self._network_pool, method, *arguments)
+        with span(method.__name__):
+            if inspect.iscoroutinefunction(method):
+                return await method(*arguments)
+            return await self._run(self._network_pool, method, *arguments)
 
     @staticmethod
     async def _run(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: object) -> Result:

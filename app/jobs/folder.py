@@ -38,6 +38,7 @@ class JobCard(BaseModel):
     """The content of `job.json`. `owner` is the name of the API key; `digest` identifies items and options.
 
     `arrival` differs each time: a job that was deleted and sent again under the same `id` has other tasks in the queue.
+    `traceparent` is the request that created it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class JobCard(BaseModel):
     options: BatchOptions
     webhook: str | None = None
     names: list[str]
+    traceparent: str = ""
     paths: list[str] = []  # empty in jobs of earlier versions, whose names are safe paths
 
     def item(self, index: int, read: Read) -> Item:

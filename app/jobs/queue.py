@@ -35,6 +35,7 @@ from app.jobs.tasks import RETRY_DELAY, Interrupted, running
 from app.jobs.webhook_tasks import WEBHOOKS, WebhookTasks
 from app.schemas import BatchOptions, ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
+from app.tracing import span, traceparent
 from models.atomic_files import check_writable
 from models.errors import OptionError, PictureError
 
@@ -127,7 +128,7 @@ class JobQueue:
         card = JobCard(
             id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, webhook=options.webhook,
             options=BatchOptions(**options.model_dump(exclude={"webhook"})),
-            names=[item.name for item in items], paths=[item.path for item in items],
+            names=[item.name for item in items], paths=[item.path for item in items], traceparent=traceparent(),
         )  # fmt: skip
         job, is_new = await self.store.create(card, items, self.settings.quota_bytes)
         self._worker.submit(lambda: self._enqueue(job))
@@ -275,7 +276,8 @@ class JobQueue:
             ended = await asyncio.to_thread(job.begin, index)
             try:
                 if ended < MAX_ENDED:
-                    record, content = await colorize_item(self.engine, item, job.card.options, errors)
+                    with span("job item", job.card.traceparent, item=index):
+                        record, content = await colorize_item(self.engine, item, job.card.options, errors)
                 else:
                     log.error("item %d of job %s is given up: the server ended %d times meanwhile", index, job.card.id, ended)
                     problem = problem_of(ServiceError("server-ended", PROBLEM_TYPES["server-ended"].example))

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import problem_of, problem_response, request_id
 from app.metrics import Metrics
+from app.tracing import log_fields
 
 log = logging.getLogger("chromaroute.access")
 
@@ -85,7 +86,7 @@ class AccessLog:
             request_id.reset(token)
             fields = {
                 "request_id": name, "method": method, "path": path, "status": status, "ms": round(1000 * seconds, 1),
-                "bytes": size, "key": scope.get("key"), **scope.get("decision", {}),
+                "bytes": size, "key": scope.get("key"), **scope.get("decision", {}), **log_fields(),
             }  # fmt: skip
             level = logging.DEBUG if path in _DEBUG_PATHS else logging.INFO
             log.log(level, "%s %s %s %.0f ms, request %s", method, path, status, 1000 * seconds, name, extra=fields)

@@ -1,4 +1,5 @@
 """Kills parts of a Ray cluster of three nodes under load: a replica of the networks, the controller of Serve, a node, the API.
+Stops a node for 20 seconds, and replaces the bundle.
 
     python tests/torture/cluster.py
 
@@ -6,7 +7,9 @@ Every answer must be the right picture or an honest 503, and a job that was acce
 """
 
 import io
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -22,12 +26,15 @@ from skimage import data
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from models.bundle_header import EVERYDAY
 from tests.cluster_process import RAY
 from tests.server_process import ROOT, free_port, wait_until
 
 CLIENTS = 4
 PAUSE = 20.0  # seconds under load after each fault
 JOB = 300  # pictures
+STOPPED = 20.0  # seconds for which a node does not answer
+PIXELS = 8_000  # bytes at the end of a JPEG file, which are none of its metadata
 
 
 class Load:
@@ -58,7 +65,7 @@ class Load:
             try:
                 answer = self.send(number)
                 outcome = str(answer.status_code)
-                if answer.status_code == 200 and answer.content != self.expected[number]:
+                if answer.status_code == 200 and not alike(answer.content, self.expected[number]):
                     outcome = "wrong picture"
                 elif answer.status_code not in (200, 503):
                     outcome += " " + answer.text[:80]
@@ -89,7 +96,9 @@ def main() -> None:
         port = free_port()
         address = f"http://127.0.0.1:{port}"
         serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-        settings = Settings(data_dir=Path(folder), precision="float32", deadline=60)
+        bundle = Path(folder) / "bundle"
+        shutil.copytree(EVERYDAY, bundle)
+        settings = Settings(bundle=bundle, data_dir=Path(folder) / "data", precision="float32", deadline=60)
         serve.run(build(ClusterOptions(networks_replicas=2, networks_cpus=1, api_cpus=1), settings), name="chromaroute")
         wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
         load = Load(address, pictures())
@@ -102,17 +111,29 @@ def main() -> None:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
             nodes.append(cluster.add_node(num_cpus=3))
 
+        def replace_bundle() -> None:
+            manifest = json.loads((bundle / "manifest.json").read_text()) | {"description": "Another description."}
+            (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+        def stop_node() -> None:
+            processes = node_processes(nodes[-1])
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            threading.Timer(STOPPED, lambda: [os.kill(process, signal.SIGCONT) for process in processes]).start()
+
         faults = {
-            "a replica of the networks": lambda: kill("ServeReplica:chromaroute:networks"),
-            "the controller of Serve": lambda: kill("ServeController"),
-            "a node": lose_node,
-            "the API replica": lambda: kill("ServeReplica:chromaroute:api"),
+            "replaced: the bundle": replace_bundle,
+            "stopped for 20 s: a node": stop_node,
+            "killed: a replica of the networks": lambda: kill("ServeReplica:chromaroute:networks"),
+            "killed: the controller of Serve": lambda: kill("ServeController"),
+            "killed: a node": lose_node,
+            "killed: the API replica": lambda: kill("ServeReplica:chromaroute:api"),
         }
         time.sleep(PAUSE / 2)
         for name, fault in faults.items():
-            load.phase = f"killed: {name}"
+            load.phase = name
             fault()
-            time.sleep(PAUSE)
+            time.sleep(2 * PAUSE if fault == stop_node else PAUSE)
         wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
         wait_until(lambda: state(address, job) == "finished", 300)
         load.stop()
@@ -120,7 +141,9 @@ def main() -> None:
             counts = {outcome: count for (each, outcome), count in load.answers.items() if each == phase}
             print(f"{phase:<36} {counts}, slowest {load.slowest[phase]:.1f} s")
         status = httpx.get(f"{address}{job}", timeout=60).json()
-        wrong = sum(httpx.get(f"{address}{job}/result/{n}", timeout=60).content != load.expected[n % 3] for n in range(JOB))
+        wrong = sum(
+            not alike(httpx.get(f"{address}{job}/result/{n}", timeout=60).content, load.expected[n % 3]) for n in range(JOB)
+        )
         print(f"job: {status['done']} of {status['total']} done, {status['failed']} failed, {wrong} wrong")
         bad = [outcome for _, outcome in load.answers if outcome not in ("200", "503")]
         serve.shutdown()
@@ -137,6 +160,18 @@ def pictures() -> list[bytes]:
         Image.fromarray(pixels).convert("L").save(buffer, "JPEG")
         contents.append(buffer.getvalue())
     return contents
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two JPEG files have the same pixels: they end alike, and begin with the label of a bundle."""
+    return len(one) > PIXELS and one[-PIXELS:] == other[-PIXELS:]
+
+
+def node_processes(node: Any) -> list[int]:
+    """The raylet of a node, and its workers."""
+    (raylet,) = [info.process.pid for info in node.all_processes["raylet"]]
+    children = subprocess.run(["pgrep", "-P", str(raylet)], capture_output=True, text=True, check=False).stdout.split()
+    return [raylet, *map(int, children)]
 
 
 def kill(name: str) -> None:
