@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.app.helpers import post_job, post_picture, wait_for_end
 from tests.server_process import ROOT, serving, wait_until
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+TRACE, SPAN = "1a" * 16, "2b" * 8
+PARENT = f"00-{TRACE}-{SPAN}-01"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_request_continues_the_trace_of_its_client_with_a_span_for_each_stage(
     assert {format(span.context.trace_id, "032x") for span in found.values()} == {TRACE}
     request = found["POST /v1/colorize"]
     assert request.parent is not None
-    assert format(request.parent.span_id, "016x") == "b7ad6b7169203331"
+    assert format(request.parent.span_id, "016x") == SPAN
     assert request.attributes is not None
     assert request.attributes["http.response.status_code"] == 200
     assert found["predict"].parent is not None
