@@ -34,7 +34,12 @@ def application(arguments: dict[str, Any]) -> serve.Application:
 
 
 def build(cluster: ClusterOptions, settings: Settings) -> serve.Application:
-    """The application with these settings."""
+    """The application with these settings.
+
+    Raises:
+        SettingsError: several API replicas would need a database for their jobs.
+    """
+    cluster.check(settings)
 
     def api() -> FastAPI:
         handle = serve.get_deployment_handle(DEPLOYMENT, app_name=serve.get_replica_context().app_name)

@@ -32,6 +32,8 @@ from models.options import AUTO, Options
 from models.pipeline import colorize
 
 BATCH = 16  # pictures between two writes of decisions
+SHOWN = 100  # problems that are listed; all are in the Parquet files
+_FIRST_BYTES = 64  # of a file, which tell its format
 LISTED = 1_000  # paths of a block
 DECISIONS = "decisions"  # the folder of the Parquet files, in that of the outputs
 SCHEMA = pa.schema(
@@ -93,15 +95,18 @@ class Colorizer:
         root, options = self.work.roots[number], self.work.options
         source = root.address(path)
         try:
-            found = format_of(root.first_bytes(path))
-            if found is None:
-                return _Outcome("skipped", source)
-            written = (found if found in WRITES else "png") if options.format == AUTO else options.format
-            output = output_name(path if len(self.work.roots) == 1 else f"{PurePosixPath(root.path).name}/{path}", written)
-            if not self.work.force and self.work.out.has(output):
-                return _Outcome("existing", source)
+            with root.open(path) as file:
+                first = bytes(file.read(_FIRST_BYTES))
+                found = format_of(first)
+                if found is None:
+                    return _Outcome("skipped", source)
+                written = (found if found in WRITES else "png") if options.format == AUTO else options.format
+                output = output_name(path if len(self.work.roots) == 1 else f"{PurePosixPath(root.path).name}/{path}", written)
+                if not self.work.force and self.work.out.has(output):
+                    return _Outcome("existing", source)
+                picture = first + bytes(file.read())
             changed = options.model_copy(update={"format": written})
-            content, _, decision = colorize(root.read(path), self.ensemble, changed, self.work.settings.max_pixels)
+            content, _, decision = colorize(picture, self.ensemble, changed, self.work.settings.max_pixels)
         except (ChromarouteError, OSError) as error:
             return _Outcome("failed", source, str(error), _record(source, problem=str(error)))
         record = _record(
@@ -132,9 +137,6 @@ def run(work: Work, actors: int) -> Iterator[Summary]:
             if row["state"] == "failed" and len(summary.problems) < SHOWN:
                 summary.problems[row["source"]] = row["problem"]
         yield summary
-
-
-SHOWN = 100  # problems that are listed; all are in the Parquet files
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.settings import Settings, SettingsError
 from models.errors import OptionError
 
 
@@ -43,3 +44,10 @@ class ClusterOptions(BaseModel):
             name = str(first["loc"][0])
             known = ", ".join(cls.model_fields)
             raise OptionError(name, first["input"], f"one of {known}" if name not in cls.model_fields else first["msg"]) from error
+
+    def check(self, settings: Settings) -> None:
+        """Raise a SettingsError if several API replicas have no database to share their jobs in."""
+        if max(self.api_replicas, self.max_api_replicas) > 1 and settings.jobs and not settings.database:
+            raise SettingsError(
+                "several API replicas share their jobs in PostgreSQL: set CHROMAROUTE_DATABASE, or CHROMAROUTE_JOBS=0 for no jobs."
+            )

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import fsspec
 from pyarrow import ArrowInvalid, ArrowNotImplementedError
@@ -12,11 +13,9 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalF
 from app.batches.file_names import is_system_file
 from models.errors import OptionError
 
-_FIRST_BYTES = 64  # of a file, which tell its format
-
 
 class Store:
-    """A file or a folder at a URL or a local path. It opens its file system where it is used, because it is sent to other machines.
+    """A file or a folder at a URL or a local path. Sent to another machine, it opens its file system there.
 
     Raises:
         OptionError: there is no file system of that kind.
@@ -24,12 +23,10 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url if "://" in url else str(Path(url).resolve())
-        self.path = self._open()[1]
+        self.files, self.path = self._open()
 
-    @property
-    def files(self) -> FileSystem:
-        """Its file system."""
-        return self._open()[0]
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.url,)
 
     @property
     def is_local(self) -> bool:
@@ -60,14 +57,13 @@ class Store:
         """The path of a file below, in the file system."""
         return self.path if PurePosixPath(self.path).name == path and not self._is_folder() else f"{self.path}/{path}"
 
-    def first_bytes(self, path: str) -> bytes:
-        """The beginning of a file below."""
-        with self.files.open_input_file(self.address(path)) as file:
-            return bytes(file.read(_FIRST_BYTES))
+    def open(self, path: str) -> Any:
+        """A file below, for reading."""
+        return self.files.open_input_file(self.address(path))
 
     def read(self, path: str) -> bytes:
         """The content of a file below."""
-        with self.files.open_input_file(self.address(path)) as file:
+        with self.open(path) as file:
             return bytes(file.read())
 
     def has(self, path: str) -> bool:

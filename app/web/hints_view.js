@@ -17,7 +17,7 @@ export class HintsView {
     this.points = []; // x and y as shares of the sides, and color
     this.earlier = []; // lists of points, for undo
     this.carried = null; // for the next picture
-    this.palette = new Palette((color) => this.recolor(color));
+    this.palette = new Palette((color, together) => this.recolor(color, together));
     const actions = { "add-point": () => this.add(0.5, 0.5, true), "delete-point": () => this.remove(), "undo-point": () => this.undo(), "clear-points": () => this.change([]) };
     for (const [id, action] of Object.entries(actions)) element(id).addEventListener("click", action);
     element("hinting").addEventListener("click", () => this.toggle(element("colors").hidden));
@@ -88,20 +88,19 @@ export class HintsView {
     this.apply();
   }
 
-  recolor(color) {
+  recolor(color, together = false) {
     if (this.selected === null) {
       element("points-status").textContent = "Click on the picture first, or add a point.";
       return;
     }
-    this.change(this.points.with(this.selected, { ...this.points[this.selected], color }));
+    this.change(this.points.with(this.selected, { ...this.points[this.selected], color }), together);
     element("any-color").value = color;
   }
 
-  // Another list of points, which can be undone; while a point is dragged or a color is chosen, only the whole change.
+  // Another list of points, which can be undone; `together` with the change before, as while a key is held.
   change(points, together = false) {
     if (!together) this.earlier.push(this.points);
     this.points = points;
-    if (this.selected !== null && this.selected >= points.length) this.selected = null;
     this.apply();
   }
 

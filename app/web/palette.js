@@ -12,7 +12,12 @@ const OWN = 8; // colors of the picture
 export class Palette {
   constructor(choose) {
     this.choose = choose;
-    element("any-color").addEventListener("input", (event) => choose(event.target.value));
+    let picking = false; // the native picker sends each color that is passed on the way
+    element("any-color").addEventListener("input", (event) => {
+      choose(event.target.value, picking);
+      picking = true;
+    });
+    element("any-color").addEventListener("change", () => (picking = false));
     element("gray-color").addEventListener("click", () => choose("#808080"));
     element("gray-color").style.setProperty("--color", "#808080");
   }

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from app.api_keys import add_key
 from app.cluster.options import ClusterOptions
 from app.cluster.proxy import LostReplicas
+from app.settings import Settings, SettingsError
 from models.bundle_header import EVERYDAY
 from models.errors import OptionError
 from tests.cluster_process import serving_on_cluster
@@ -167,6 +168,12 @@ def test_bundle_is_replaced_without_a_failed_request(
 def test_wrong_arguments_of_the_application_are_refused(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ClusterOptions.parse(arguments)
+
+
+def test_several_api_replicas_need_a_database_for_their_jobs(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="set CHROMAROUTE_DATABASE, or CHROMAROUTE_JOBS=0"):
+        ClusterOptions(api_replicas=2).check(Settings(data_dir=tmp_path))
+    ClusterOptions(api_replicas=2).check(Settings(data_dir=tmp_path, jobs=False))
 
 
 @pytest.mark.parametrize(
