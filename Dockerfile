@@ -1,5 +1,6 @@
 # docker build .                  a CPU image: no compiler, no training extras, not run as root
 # docker build --target gpu .     the same with CUDA wheels
+# docker build --target ray .     the CPU image for a node of a Ray cluster: docs/scaling.md
 ARG PYTHON=python:3.12-slim
 
 # The dependencies alone, so that they are installed again only when they change, and not for every new version of the code. Each
@@ -21,6 +22,12 @@ RUN pip install --no-deps --require-hashes --only-binary :all: --extra-index-url
 
 FROM build AS build-gpu
 RUN pip install --no-deps --require-hashes --only-binary :all: --requirement requirements/torch-cuda.txt \
+    && pip check && pip uninstall --yes pip
+
+FROM build AS build-ray
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install --no-deps --require-hashes --only-binary :all: --extra-index-url "${TORCH_INDEX}" \
+        --requirement requirements/torch-cpu.txt --requirement requirements/scale.txt \
     && pip check && pip uninstall --yes pip
 
 # The code, in a layer of its own: a new version does not transfer the dependencies again
@@ -53,6 +60,17 @@ FROM runtime AS gpu
 COPY --from=build-gpu /opt/chromaroute /opt/chromaroute
 COPY --from=code /opt/code /opt/code
 ENV CHROMAROUTE_DEVICE=cuda
+
+FROM runtime AS ray
+COPY --from=build-ray /opt/chromaroute /opt/chromaroute
+COPY --from=code /opt/code /opt/code
+# Ray writes to /tmp and to the home of its user
+ENV HOME=/tmp RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token \
+    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=app.cluster.proxy:middlewares
+EXPOSE 6379 8265
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["ray", "health-check"]
+ENTRYPOINT ["ray"]
+CMD ["start", "--head", "--block", "--dashboard-host=0.0.0.0"]
 
 FROM runtime AS cpu
 COPY --from=build-cpu /opt/chromaroute /opt/chromaroute

@@ -106,6 +106,7 @@ lock: UPGRADE ?= --upgrade
 lock: $(VENV)/dev.done
 	$(COMPILE) pyproject.toml --extra dev $(LISTED_ELSEWHERE) --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --constraint requirements/dev.txt $(LISTED_ELSEWHERE) --output-file requirements/base.txt
+	$(COMPILE) pyproject.toml --extra scale --constraint requirements/dev.txt $(LISTED_ELSEWHERE) --output-file requirements/scale.txt
 	echo pyvips | $(COMPILE) --no-deps --python-version 3.11 - --output-file requirements/source.txt
 	sed -En 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' requirements/torch-cpu.txt | \
 		$(COMPILE) --no-config --python-version 3.11 --constraint requirements/dev.txt - --output-file requirements/torch-cuda.txt

@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.rate_limit import RateLimit
-from app.settings import SettingsError
+from app.settings import Settings, SettingsError
 from models.atomic_files import replace_file
-from models.errors import OptionError
+from models.bundle_header import read_header
+from models.errors import BundleError, OptionError
 
 
 class Key(BaseModel):
@@ -24,6 +25,7 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     per_minute: int = Field(gt=0, description="requests with pictures per minute")
     admin: bool = Field(False, description="whether it may reload the bundle")
+    bundle: str = Field("", pattern=r"^(\w[\w.-]{0,63})?$", description="name of its bundle; empty for that of the server")
 
 
 _FILE = TypeAdapter(list[Key])
@@ -44,11 +46,11 @@ def read_keys(path: Path) -> list[Key]:
         raise SettingsError(f"{path} is not a file of API keys ({problems}): create it with chromaroute key add NAME.") from error
 
 
-def add_key(path: Path, name: str, per_minute: int, admin: bool = False) -> str:
+def add_key(path: Path, name: str, per_minute: int, admin: bool = False, bundle: str = "") -> str:
     """Create a key, store its hash, and return the secret, which cannot be shown again.
 
     Raises:
-        OptionError: the name is taken or not valid, or the rate is not positive.
+        OptionError: the name is taken or not valid, the rate is not positive, or the bundle is no name of a folder.
         SettingsError: the file exists and is not a file of keys.
     """
     keys = read_keys(path) if path.exists() else []
@@ -56,10 +58,11 @@ def add_key(path: Path, name: str, per_minute: int, admin: bool = False) -> str:
         raise OptionError("NAME", name, "a name that no other key has")
     secret = "cr_" + secrets.token_urlsafe(32)
     try:
-        key = Key(name=name, sha256=_digest(secret), per_minute=per_minute, admin=admin)
+        key = Key(name=name, sha256=_digest(secret), per_minute=per_minute, admin=admin, bundle=bundle)
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionError(str(first["loc"][0]), first["input"], "a name of letters, digits, . _ -, and a rate above 0") from error
+        valid = "a name of letters, digits, . _ -, and a rate above 0"
+        raise OptionError(str(first["loc"][0]), first["input"], valid) from error
     _store(path, [*keys, key])
     return secret
 
@@ -75,6 +78,19 @@ def revoke_key(path: Path, name: str) -> None:
     if not any(key.name == name for key in keys):
         raise OptionError("NAME", name, [key.name for key in keys])
     _store(path, [key for key in keys if key.name != name])
+
+
+def check_bundles(keys: Sequence[Key], settings: Settings) -> None:
+    """Check that every bundle that a key names is there.
+
+    Raises:
+        SettingsError: there is no folder of bundles, or a bundle in it is missing or not valid.
+    """
+    for key in filter(lambda key: key.bundle, keys):
+        try:
+            read_header(settings.folder_of(key.bundle))
+        except (BundleError, SettingsError) as error:
+            raise SettingsError(f"the key {key.name!r} names the bundle {key.bundle!r}: {error}") from error
 
 
 class ApiKeyStore:

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 
 from app.errors import ServiceError
+from app.inference.bundles import DEFAULT
 from app.inference.engine import Engine
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
@@ -25,6 +26,10 @@ FORM_ONLY = ("hints",)  # options that are no query parameters
 def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
+
+
+def _bundle(request: Request) -> str:
+    return str(request.scope.get("bundle", DEFAULT))
 
 
 def _metrics(request: Request) -> Metrics:
@@ -110,6 +115,7 @@ def refuse_unknown_query(request: Request) -> None:
 
 
 EngineDep = Annotated[Engine, Depends(_engine)]
+BundleDep = Annotated[str, Depends(_bundle)]  # the name of the bundle of the API key
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 JobsDep = Annotated[JobQueue | None, Depends(_jobs)]
 SurveyDep = Annotated[Survey, Depends(_survey)]

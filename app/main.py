@@ -8,16 +8,17 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import Depends, FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 from starlette.formparsers import MultiPartParser
 
-from app.api_keys import ApiKeyStore, read_keys
+from app.api_keys import ApiKeyStore, Key, check_bundles, read_keys
 from app.dependencies import refuse_unknown_query
 from app.errors import add_error_handlers
-from app.inference.engine import Engine, Load, load_locally
+from app.inference.engine import Engine, Load
 from app.jobs.folder_lock import LocksUnsupported
 from app.jobs.queue import JobQueue
 from app.metrics import Metrics
@@ -43,12 +44,12 @@ SPOOL_BYTES = 128 * 1024  # of an upload that stay in memory; a batch may have a
 log = logging.getLogger("chromaroute")
 
 
-def create_app(settings: Settings | None = None, load: Load = load_locally) -> FastAPI:
+def create_app(settings: Settings | None = None, load: Load | None = None) -> FastAPI:
     """The service with its bundle loaded. It is ready shortly after it has started, once the networks are warmed up.
 
     Args:
         settings: those of the environment if not given.
-        load: makes the ensemble; by default in this process.
+        load: makes the ensemble of the bundle in a folder; by default in this process.
 
     Raises:
         SettingsError: a setting is not valid, the keys cannot be read, or jobs cannot be stored: see `app.jobs.queue.JobQueue`.
@@ -59,7 +60,7 @@ def create_app(settings: Settings | None = None, load: Load = load_locally) -> F
     configure_tracing()
     MultiPartParser.spool_max_size = SPOOL_BYTES  # the parser has no other way to configure it
     metrics = Metrics()
-    keys = ApiKeyStore(read_keys(settings.keys)) if settings.keys else None
+    keys = ApiKeyStore(_read_keys(settings.keys, settings)) if settings.keys else None
     engine = Engine(settings, metrics, load)
     jobs = _open_jobs(settings, engine) if settings.jobs else None
     survey = Survey(settings.survey, settings.data_dir) if settings.survey else None
@@ -126,6 +127,12 @@ def create_app(settings: Settings | None = None, load: Load = load_locally) -> F
     return app
 
 
+def _read_keys(path: Path, settings: Settings) -> list[Key]:
+    keys = read_keys(path)
+    check_bundles(keys, settings)
+    return keys
+
+
 def _open_jobs(settings: Settings, engine: Engine) -> JobQueue | None:
     """The job queue; None, with a warning, where there are no file locks."""
     try:
@@ -141,7 +148,7 @@ def _reload_on_sighup(engine: Engine, keys: ApiKeyStore | None, settings: Settin
 
     async def reload_keys() -> None:
         if keys is not None and settings.keys:
-            keys.keys = await asyncio.to_thread(read_keys, settings.keys)
+            keys.keys = await asyncio.to_thread(_read_keys, settings.keys, settings)
             log.info("%d keys are loaded", len(keys.keys))
 
     async def reload() -> None:

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     bundle: Path = Field(EVERYDAY, description="folder of the bundle that is served")
+    bundles: Path | None = Field(None, description="folder of further bundles, one of which an API key may name")
+    bundles_kept: int = Field(3, ge=1, description="most of those bundles in memory; the least recently used are evicted")
     engine: EngineName = Field(
         "auto", description="runs the networks: `openvino` on processors, `torch` on any device; `auto` is OpenVINO on a processor"
     )
@@ -98,6 +100,18 @@ class Settings(BaseSettings):
     def engine_options(self) -> EngineOptions:
         """Those of the engine that runs the networks."""
         return EngineOptions(self.engine, self.device, self.precision, self.threads, self.expert_bytes, self.cache_dir)
+
+    def folder_of(self, name: str) -> Path:
+        """The folder of the bundle that an API key names; that of `bundle` if the name is empty.
+
+        Raises:
+            SettingsError: no folder of further bundles is set.
+        """
+        if not name:
+            return self.bundle
+        if self.bundles is None:
+            raise SettingsError(f"there is no folder of the bundle {name!r}: set {PREFIX}BUNDLES to the folder that contains it.")
+        return self.bundles / name
 
     @field_validator("cors_origins", "hosts", "webhook_origins", mode="before")
     @classmethod

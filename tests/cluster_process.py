@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.server_process import ROOT, Server, free_port, wait_until
 
 RAY = {
+    "CHROMAROUTE_ALLOW_ANONYMOUS": "1",  # Serve may listen on all addresses
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "app.cluster.proxy:middlewares",
 }
@@ -56,6 +57,7 @@ def main() -> None:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     ray.init(num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
+    print("metrics port", ray.nodes()[0]["MetricsExportPort"], flush=True)
     serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
     serve.run(application(dict(argument.split("=", 1) for argument in arguments)), name="chromaroute")
     stopped.wait()

@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from app.cluster.options import ClusterOptions
 from app.metrics import Metrics
 from app.settings import Settings
 from tests.server_process import ROOT, free_port, serving
@@ -103,15 +104,24 @@ def test_server_writes_only_to_data_and_temporary_folders(tmp_path: Path) -> Non
 
 def test_compose_has_api_monitoring_and_optional_postgresql() -> None:
     services = COMPOSE["services"]
-    assert set(services) == {"api", "prometheus", "grafana", "postgres"}
+    assert set(services) == {"api", "prometheus", "grafana", "postgres", "ray-head", "ray-worker", "ray-api"}
     assert services["postgres"]["profiles"] == ["postgres"]
-    assert services["api"]["read_only"] is True
+    assert all(services[name]["read_only"] for name in ("api", "ray-head", "ray-worker", "ray-api"))
     for service in services.values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
             assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
     assert all(re.search(r":v?\d", service.get("image", ":1")) for service in services.values())
+
+
+def test_compose_has_a_ray_cluster_of_a_head_and_two_workers() -> None:
+    services = {name: service for name, service in COMPOSE["services"].items() if service.get("profiles") == ["ray"]}
+    assert {service["build"]["target"] for service in services.values()} == {"ray"}
+    assert services["ray-worker"]["deploy"]["replicas"] == 2
+    assert "ray-head:6379" in services["ray-worker"]["command"][1]
+    assert f"{services['ray-api']['command'][-1]}:ro" in services["ray-api"]["volumes"][0]
+    assert "FROM runtime AS ray" in DOCKERFILE
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: f"{manifest['kind']}")
@@ -133,6 +143,34 @@ def test_deployment_uses_existing_probes_and_metrics() -> None:
     assert f"{metric} " in Metrics().text().decode()
     listed = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "kustomization.yaml").read_text())["resources"]
     assert {path.name for path in (ROOT / "deploy" / "kubernetes").glob("*.yaml")} == {*listed, "kustomization.yaml"}
+
+
+@pytest.mark.slow
+def test_configurations_for_ray_serve_have_valid_arguments() -> None:
+    service = yaml.safe_load((ROOT / "deploy" / "kuberay" / "rayservice.yaml").read_text())
+    texts = [(ROOT / "deploy" / "ray" / "serve.yaml").read_text(), service["spec"]["serveConfigV2"]]
+    code = (
+        "import sys, json; from ray.serve.schema import ServeDeploySchema; ServeDeploySchema.model_validate(json.load(sys.stdin))"
+    )
+    for text in texts:
+        configuration = yaml.safe_load(text)
+        done = subprocess.run([sys.executable, "-c", code], input=json.dumps(configuration), text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        (application,) = configuration["applications"]
+        assert application["import_path"] == "app.cluster.application:application"
+        ClusterOptions.parse(application["args"])
+
+
+def test_pods_of_a_ray_service_follow_the_schemas_of_kubernetes() -> None:
+    cluster = yaml.safe_load((ROOT / "deploy" / "kuberay" / "rayservice.yaml").read_text())["spec"]["rayClusterConfig"]
+    (locked,) = re.findall(r"^ray==(\S+)", (ROOT / "requirements" / "scale.txt").read_text(), re.MULTILINE)
+    assert cluster["rayVersion"] == locked
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "ray"}, "template": group["template"]}
+        kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+        (container,) = group["template"]["spec"]["containers"]
+        variables = {variable["name"] for variable in container["env"]}
+        assert variables <= {f"CHROMAROUTE_{name.upper()}" for name in Settings.model_fields}
 
 
 def test_dashboard_uses_existing_metrics() -> None:

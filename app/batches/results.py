@@ -55,21 +55,22 @@ class ResultArchive:
 
 
 async def colorize_item(
-    engine: Engine, item: Item, options: BatchOptions, item_errors: tuple[type[Exception], ...] = (Exception,)
+    engine: Engine, item: Item, options: BatchOptions, bundle: str, item_errors: tuple[type[Exception], ...] = (Exception,)
 ) -> tuple[ItemRecord, bytes | None]:
-    """The record of an item and its output. Exceptions of the types `item_errors` become the problem of the item.
+    """The record of an item and its output, by the bundle of that name.
 
+    Exceptions of the types `item_errors` become the problem of the item.
     The output of the record is the path of the item with the suffix of the format.
     """
     try:
-        content, format, decision = await engine.colorize(item.read, options.of(item.name), background=True)
+        content, format, decision = await engine.colorize(item.read, options.of(item.name), bundle, background=True)
     except item_errors as error:
         return ItemRecord(name=item.name, problem=problem_of(error)), None
     return ItemRecord(name=item.name, output=output_name(item.path, format), decision=decision), content
 
 
-async def stream_results(engine: Engine, items: Sequence[Item], options: BatchOptions) -> AsyncIterator[bytes]:
-    """The ZIP archive of a batch, in the order of the items.
+async def stream_results(engine: Engine, items: Sequence[Item], options: BatchOptions, bundle: str) -> AsyncIterator[bytes]:
+    """The ZIP archive of a batch, in the order of the items, by the bundle of that name.
 
     Enough items are started ahead to keep the cores busy, and no more, so that few results wait in memory for a slow client.
     """
@@ -79,7 +80,7 @@ async def stream_results(engine: Engine, items: Sequence[Item], options: BatchOp
     try:
         while True:
             while len(started) < engine.slots and (item := next(waiting, None)) is not None:
-                started.append(asyncio.create_task(colorize_item(engine, item, options)))
+                started.append(asyncio.create_task(colorize_item(engine, item, options, bundle)))
             if not started:
                 break
             record, content = await started.popleft()

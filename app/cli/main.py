@@ -161,17 +161,19 @@ def add(
     name: Annotated[str, typer.Argument(help="Name of the key.")],
     per_minute: Annotated[int, typer.Option(help="Requests with pictures that it may send a minute.")] = 60,
     admin: Annotated[bool, typer.Option("--admin", help="Let it reload the bundle.")] = False,
+    bundle: Annotated[str, typer.Option(help="Bundle that colorizes for it: a folder in that of CHROMAROUTE_BUNDLES.")] = "",
     file: KeysFile = Path("keys.json"),
 ) -> None:
     """Create a key and show it once; the file stores its hash. A running server reloads the file at SIGHUP."""
-    print(add_key(file, name, per_minute, admin))
+    print(add_key(file, name, per_minute, admin, bundle))
 
 
 @key_app.command("list")
 def list_keys(file: KeysFile = Path("keys.json")) -> None:
     """List names and rates of the keys."""
     for key in read_keys(file):
-        print(f"{key.name}: {key.per_minute} a minute{', administrator' if key.admin else ''}")
+        details = [f"{key.per_minute} a minute", *["administrator"] * key.admin, *[f"bundle {key.bundle}"] * bool(key.bundle)]
+        print(f"{key.name}: {', '.join(details)}")
 
 
 @key_app.command("revoke")

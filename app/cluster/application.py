@@ -1,7 +1,7 @@
 """The service as an application of Ray Serve: replicas of the HTTP API, and replicas of the networks.
 
 serve run app.cluster.application:application networks_replicas=2
-serve build app.cluster.application:application -o chromaroute.yaml
+serve build app.cluster.application:default -o chromaroute.yaml
 """
 
 import asyncio
@@ -11,12 +11,13 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
+from app.cluster.metrics import MetricsExport
 from app.cluster.networks import DEPLOYMENT, autoscaling, networks_deployment
 from app.cluster.options import ClusterOptions
 from app.cluster.remote_ensemble import RemoteEnsemble
 from app.inference.engine import Engine
 from app.main import create_app
-from app.settings import Settings, load_settings
+from app.settings import Settings, check_exposure, load_settings
 from models.bundle_header import read_header
 from models.errors import BundleError
 
@@ -24,13 +25,22 @@ log = logging.getLogger("chromaroute")
 
 
 def application(arguments: dict[str, Any]) -> serve.Application:
-    """The application for `serve run` and `serve build`, with the settings of this process.
+    """The application for `serve run` and `serve deploy`, with the settings of this process.
 
     Raises:
         OptionError: an argument is unknown or not valid.
-        SettingsError: a setting is not valid.
+        SettingsError: a setting is not valid, or anyone could use the service.
     """
-    return build(ClusterOptions.parse(arguments), load_settings())
+    settings = load_settings()
+    check_exposure(settings, "the addresses of the cluster")
+    return build(ClusterOptions.parse(arguments), settings)
+
+
+def __getattr__(name: str) -> serve.Application:
+    """`default`, the application without arguments: `serve build` needs an attribute, and nothing shall happen at import."""
+    if name == "default":
+        return application({})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def build(cluster: ClusterOptions, settings: Settings) -> serve.Application:
@@ -46,15 +56,22 @@ def build(cluster: ClusterOptions, settings: Settings) -> serve.Application:
         own = settings
         if settings.database:  # replicas share the jobs; otherwise there is one, whose jobs its successor continues
             own = settings.model_copy(update={"replica": serve.get_replica_context().replica_id.unique_id})
-        return create_app(own, lambda settings: RemoteEnsemble(settings.bundle, handle))
+        return create_app(own, lambda folder: RemoteEnsemble(folder, handle))
 
     class Api:
         def __init__(self, networks: object) -> None:
             """Depends on the deployment of the networks."""
+            self._export: MetricsExport | None = None
 
         async def check_health(self) -> None:
-            """Serve the bundle that is in the folder now, because a request to reload it reaches only one of the replicas."""
+            """Serve the bundle that is in the folder now, because a request to reload it reaches only one of the replicas.
+
+            The metrics are exported at the same interval.
+            """
             engine: Engine = self.app.state.engine  # type: ignore[attr-defined]
+            if self._export is None:
+                self._export = MetricsExport(engine.metrics.registry, serve.get_replica_context().replica_id.unique_id)
+            await asyncio.to_thread(self._export.update)
             if engine.state == "ready":
                 await follow_bundle(engine)
 

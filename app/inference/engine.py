@@ -7,10 +7,13 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from app.inference.bundles import DEFAULT, NamedBundles
 from app.inference.decoding_pool import DecodingPool, OpenFile
 from app.inference.idle_trim import IdleTrimmer
 from app.inference.process_tuning import tune_process
@@ -46,7 +49,7 @@ class RemoteEnsemble(Protocol):
 
 
 AnyEnsemble = Ensemble | RemoteEnsemble
-Load = Callable[[Settings], AnyEnsemble]
+Load = Callable[[Path], AnyEnsemble]
 Read = Callable[[], Awaitable[bytes]]
 Result = TypeVar("Result")
 EngineState = Literal["warming", "ready", "stalled", "draining"]
@@ -54,11 +57,6 @@ EngineState = Literal["warming", "ready", "stalled", "draining"]
 YIELD_SECONDS = 0.5  # that background work waits for foreground work, at most, so that it never starves
 
 log = logging.getLogger("chromaroute")
-
-
-def load_locally(settings: Settings) -> Ensemble:
-    """The ensemble of the settings, in this process."""
-    return load_ensemble(settings.bundle, settings.engine_options)
 
 
 class Engine:
@@ -69,17 +67,24 @@ class Engine:
     Decoding happens in processes that can be killed, because a file may be made to take forever.
     Background work, that of batches and jobs, has slots of its own, and yields to requests for single pictures.
 
+    Args:
+        settings: those of the deployment.
+        metrics: counts what is done.
+        load: makes the ensemble of the bundle in a folder; by default in this process.
+
     Raises:
         BundleError: the bundle cannot be loaded.
         OptionError: torch cannot use the device.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, load: Load = load_locally) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, load: Load | None = None) -> None:
         tune_process()
-        self.settings, self.metrics, self._load = settings, metrics, load
+        self.settings, self.metrics = settings, metrics
+        self._load = load or partial(load_ensemble, options=settings.engine_options)
         self.slots = (settings.threads or usable_cores()) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
-        self.ensemble = load(settings)
+        self.ensemble = self._load(settings.bundle)
+        self._named = NamedBundles(settings, self._load)
         self.draining = False
         self._is_warm = False
         self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -120,24 +125,35 @@ class Engine:
         return await asyncio.shield(self._reloading)
 
     async def _reload(self) -> BundleHeader:
-        ensemble = await asyncio.to_thread(self._load, self.settings)
+        ensemble = await asyncio.to_thread(self._load, self.settings.bundle)
         try:
             await self._run_every_expert(ensemble)
         except Exception as error:
             raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
         self.ensemble = ensemble
+        self._named.forget()
         self.metrics.set_bundle(ensemble.bundle.label)
         log.info("serving the bundle %s", ensemble.bundle.label)
         return ensemble.bundle
 
-    async def colorize(self, read: Read, options: Options, background: bool = False) -> tuple[bytes, str, Decision]:
+    async def serving(self, bundle: str) -> AnyEnsemble:
+        """The ensemble of a bundle by its name; the default one if that is empty.
+
+        Raises:
+            BundleError: it cannot be loaded.
+        """
+        return self.ensemble if bundle == DEFAULT else await self._named.get(bundle)
+
+    async def colorize(
+        self, read: Read, options: Options, bundle: str = DEFAULT, background: bool = False
+    ) -> tuple[bytes, str, Decision]:
         """The encoded output of the picture that `read` returns, its format, and the decision record.
 
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
             CheckpointError: an expert was evicted from memory, and its file has changed.
         """
-        async with self._opened(read, options, background) as (ensemble, file, watch):
+        async with self._opened(read, options, bundle, background) as (ensemble, file, watch):
             format = file.info.output_format(options.format)
             rendering = options.model_copy(update={"metadata": "keep-gps"})  # what the process has kept
             rendered = []
@@ -157,13 +173,13 @@ class Engine:
             content, decision = await self._run(self._picture_pool, join, rendered)
         return content, format, decision
 
-    async def variants(self, read: Read, options: VariantOptions) -> list[tuple[bytes, str, Decision]]:
+    async def variants(self, read: Read, options: VariantOptions, bundle: str = DEFAULT) -> list[tuple[bytes, str, Decision]]:
         """Small outputs of the picture that `read` returns, as each of the most probable categories, and their records.
 
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
-        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+        async with self._opened(read, options, bundle) as (ensemble, file, watch):
             page = file.info.pages(options.page, "png")[0]
             with watch.stage("decode"), span("decode"):
                 picture = await file.decode(page, "auto")
@@ -181,13 +197,15 @@ class Engine:
         self.metrics.observe(variants[0][2])
         return variants
 
-    async def plausible_colors(self, read: Read, options: PointOptions) -> tuple[list[PlausibleColor], Decision]:
+    async def plausible_colors(
+        self, read: Read, options: PointOptions, bundle: str = DEFAULT
+    ) -> tuple[list[PlausibleColor], Decision]:
         """The colors that a point of the picture that `read` returns may have, and the decision record.
 
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`, and as `models.ensemble.Ensemble.plausible_colors`.
         """
-        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+        async with self._opened(read, options, bundle) as (ensemble, file, watch):
             page = file.info.pages(options.page, "png")[0]
             with watch.stage("decode"), span("decode"):
                 picture = await file.decode(page, "auto")
@@ -196,13 +214,13 @@ class Engine:
             decision = decision.with_file(picture.page, picture.page_count, picture.metadata.notes)
         return colors, decision.with_earlier_stages(watch)
 
-    async def route(self, read: Read, options: RouteOptions) -> Decision:
+    async def route(self, read: Read, options: RouteOptions, bundle: str = DEFAULT) -> Decision:
         """The decision record of the picture that `read` returns.
 
         Raises:
             PictureError, OptionError: as `models.pipeline.colorize`.
         """
-        async with self._opened(read, options, background=False) as (ensemble, file, watch):
+        async with self._opened(read, options, bundle) as (ensemble, file, watch):
             with watch.stage("decode"), span("decode"):
                 picture = await file.decode(1, "auto")
             file.close()
@@ -239,10 +257,10 @@ class Engine:
 
     @asynccontextmanager
     async def _opened(
-        self, read: Read, options: RouteOptions, background: bool
+        self, read: Read, options: RouteOptions, bundle: str, background: bool = False
     ) -> AsyncIterator[tuple[AnyEnsemble, OpenFile, Stopwatch]]:
-        """The current ensemble and the file, while one of the slots is held."""
-        ensemble, watch = self.ensemble, Stopwatch()
+        """The ensemble of a bundle and the file, while one of the slots is held."""
+        ensemble, watch = await self.serving(bundle), Stopwatch()
         ensemble.bundle.router.check(options.category)
         async with AsyncExitStack() as stack:
             with watch.stage("wait"), span("wait"):

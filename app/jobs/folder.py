@@ -25,6 +25,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
+from app.inference.bundles import DEFAULT
 from app.inference.engine import Read
 from app.jobs.webhooks import Delivery
 from app.schemas import BatchOptions, ItemRecord, JobStatus
@@ -38,13 +39,14 @@ class JobCard(BaseModel):
     """The content of `job.json`. `owner` is the name of the API key; `digest` identifies items and options.
 
     `arrival` differs each time: a job that was deleted and sent again under the same `id` has other tasks in the queue.
-    `traceparent` is the request that created it.
+    `bundle` is the name of the bundle that colorizes it, and `traceparent` the request that created it.
     """
 
     id: str
     arrival: str
     created: datetime
     owner: str | None
+    bundle: str = DEFAULT
     digest: str = ""
     options: BatchOptions
     webhook: str | None = None

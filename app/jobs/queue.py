@@ -114,8 +114,10 @@ class JobQueue:
         if self._lock is not None:
             self._lock.release()
 
-    async def add(self, items: Sequence[Item], options: JobOptions, owner: str | None, idempotency_key: str | None) -> JobFolder:
-        """Store a job and queue it. The same idempotency key of the same owner returns the same job.
+    async def add(
+        self, items: Sequence[Item], options: JobOptions, owner: str | None, bundle: str, idempotency_key: str | None
+    ) -> JobFolder:
+        """Store a job and queue it, for the bundle of that name. The same idempotency key of the same owner returns the same job.
 
         Raises:
             ServiceError: as `JobStore.create`, or the backlog is too long (`overloaded`).
@@ -126,7 +128,7 @@ class JobQueue:
             raise ServiceError("overloaded", detail, retry_after=60)
         job_id = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()[:32] if idempotency_key else uuid.uuid4().hex
         card = JobCard(
-            id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, webhook=options.webhook,
+            id=job_id, arrival=uuid.uuid4().hex[:8], created=datetime.now(UTC), owner=owner, bundle=bundle, webhook=options.webhook,
             options=BatchOptions(**options.model_dump(exclude={"webhook"})),
             names=[item.name for item in items], paths=[item.path for item in items], traceparent=traceparent(),
         )  # fmt: skip
@@ -277,7 +279,7 @@ class JobQueue:
             try:
                 if ended < MAX_ENDED:
                     with span("job item", job.card.traceparent, item=index):
-                        record, content = await colorize_item(self.engine, item, job.card.options, errors)
+                        record, content = await colorize_item(self.engine, item, job.card.options, job.card.bundle, errors)
                 else:
                     log.error("item %d of job %s is given up: the server ended %d times meanwhile", index, job.card.id, ended)
                     problem = problem_of(ServiceError("server-ended", PROBLEM_TYPES["server-ended"].example))

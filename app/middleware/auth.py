@@ -12,7 +12,9 @@ from app.policy import Cost
 
 
 class Auth:
-    """Puts the name of the key into `scope["key"]`. Without keys every request is allowed.
+    """Puts the name of the key into `scope["key"]`, and that of its bundle into `scope["bundle"]`.
+
+    Without keys every request is allowed.
 
     Args:
         app: the wrapped ASGI application.
@@ -37,7 +39,7 @@ class Auth:
             response = error_response("unauthorized", f"{reason} Send one as Authorization: Bearer KEY.")
             await response(scope, receive, send)
             return
-        scope["key"] = key.name
+        scope["key"], scope["bundle"] = key.name, key.bundle
         if scope["policy"].requires_admin and not key.admin:
             self.metrics.refused.labels("forbidden").inc()
             detail = f"the key {key.name!r} is not that of an administrator: use one of chromaroute key add NAME --admin."

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from app.batches.results import ZIP_HEADERS, stream_results
 from app.batches.uploads import read_items
-from app.dependencies import BatchOptionsDep, EngineDep
+from app.dependencies import BatchOptionsDep, BundleDep, EngineDep
 from app.errors import problem_examples
 from app.policy import Cost, policy
 from app.routes.colorize import UPLOAD_TYPES
@@ -56,9 +56,11 @@ PROBLEMS = (
     openapi_extra=FILES_BODY,
 )
 @policy(cost=Cost.BATCH, expects=EXPECTED)
-async def batch(engine: EngineDep, options: BatchOptionsDep, files: Files = None, archive: Archive = None) -> StreamingResponse:
+async def batch(
+    engine: EngineDep, bundle: BundleDep, options: BatchOptionsDep, files: Files = None, archive: Archive = None
+) -> StreamingResponse:
     """Colorize several pictures; the ZIP archive is streamed as they finish. A bad picture only affects its own record."""
-    engine.ensemble.bundle.router.check(options.category)
+    (await engine.serving(bundle)).bundle.router.check(options.category)
     items = await asyncio.to_thread(read_items, files or (), archive, engine.settings)
     options.check_names(item.name for item in items)
-    return StreamingResponse(stream_results(engine, items, options), media_type="application/zip", headers=ZIP_HEADERS)
+    return StreamingResponse(stream_results(engine, items, options, bundle), media_type="application/zip", headers=ZIP_HEADERS)

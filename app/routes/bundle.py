@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.dependencies import EngineDep
+from app.dependencies import BundleDep, EngineDep
 from app.errors import ServiceError, problem_examples
 from app.policy import policy
 from app.schemas import BundleInfo, Category
@@ -13,25 +13,27 @@ router = APIRouter(prefix="/v1", tags=["bundle"])
 
 
 @router.get("/categories", responses=problem_examples("unauthorized"))
-async def categories(engine: EngineDep) -> list[Category]:
+async def categories(engine: EngineDep, bundle: BundleDep) -> list[Category]:
     """List the categories that can be requested, and their experts."""
-    bundle = engine.ensemble.bundle
+    header = (await engine.serving(bundle)).bundle
     return [
-        Category(name=name, expert=expert, fallback=name == bundle.router.fallback)
-        for name, expert in bundle.manifest.categories.items()
+        Category(name=name, expert=expert, fallback=name == header.router.fallback)
+        for name, expert in header.manifest.categories.items()
     ]
 
 
 @router.get("/bundle", responses=problem_examples("unauthorized"))
-async def bundle(engine: EngineDep) -> BundleInfo:
-    """Return the manifest of the bundle that is served, with the card of every checkpoint."""
-    return _info(engine.ensemble.bundle)
+async def bundle(engine: EngineDep, bundle: BundleDep) -> BundleInfo:
+    """Return the manifest of the bundle that colorizes for this API key, with the card of every checkpoint."""
+    return _info((await engine.serving(bundle)).bundle)
 
 
 @router.post("/bundle/reload", responses=problem_examples("bad-bundle", "unauthorized", "forbidden"))
 @policy(requires_admin=True)
 async def reload(engine: EngineDep) -> BundleInfo:
     """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle; a bad bundle changes nothing.
+
+    The bundles of API keys are loaded again when they are next used.
 
     It needs the key of an administrator. A request during a reload is answered with the result of that one.
     """

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response, UploadFile
 
-from app.dependencies import EngineDep, OptionsDep, RouteOptionsDep
+from app.dependencies import BundleDep, EngineDep, OptionsDep, RouteOptionsDep
 from app.errors import PROBLEM_TYPES, problem_examples
 from app.policy import Cost, policy
 from app.schemas import ColorizedImage
@@ -44,9 +44,9 @@ picture_policy = policy(cost=Cost.PICTURE, expects=PROBLEM_TYPES["bad-request"].
     openapi_extra={"requestBody": {"content": {"multipart/form-data": {**FILE_ENCODING, **HINTS_FIELD}}}},
 )
 @picture_policy
-async def colorize(request: Request, engine: EngineDep, options: OptionsDep, file: UploadFile) -> Response:
+async def colorize(request: Request, engine: EngineDep, bundle: BundleDep, options: OptionsDep, file: UploadFile) -> Response:
     """Colorize a picture. The output has the dimensions and the luma of the input."""
-    content, format, decision = await engine.colorize(file.read, options)
+    content, format, decision = await engine.colorize(file.read, options, bundle)
     log_decision(request, decision)
     if wants_json(request.headers.get("accept", "*/*"), WRITES[format]):
         body = await asyncio.to_thread(_json, content, format, decision)
@@ -56,9 +56,11 @@ async def colorize(request: Request, engine: EngineDep, options: OptionsDep, fil
 
 @router.post("/route", responses=PROBLEMS, openapi_extra=FILE_BODY)
 @picture_policy
-async def route(request: Request, response: Response, engine: EngineDep, options: RouteOptionsDep, file: UploadFile) -> Decision:
+async def route(
+    request: Request, response: Response, engine: EngineDep, bundle: BundleDep, options: RouteOptionsDep, file: UploadFile
+) -> Decision:
     """Return the decision record of a picture without colorizing it."""
-    decision = await engine.route(file.read, options)
+    decision = await engine.route(file.read, options, bundle)
     log_decision(request, decision)
     response.headers.update(decision_headers(decision))
     return decision

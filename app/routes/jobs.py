@@ -12,7 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.batches.results import ZIP_HEADERS
 from app.batches.uploads import read_items
-from app.dependencies import JobOptionsDep, JobsDep
+from app.dependencies import BundleDep, JobOptionsDep, JobsDep
 from app.errors import PROBLEM_TYPES, ServiceError, problem_examples
 from app.jobs.folder import JobFolder
 from app.jobs.queue import JobQueue
@@ -93,6 +93,7 @@ async def create(
     request: Request,
     response: Response,
     jobs: QueueDep,
+    bundle: BundleDep,
     options: JobOptionsDep,
     files: Files = None,
     archive: Archive = None,
@@ -101,12 +102,12 @@ async def create(
     ] = None,
 ) -> JobStatus:
     """Store pictures, answer at once, and colorize them in the background. A job survives a crash of the server."""
-    jobs.engine.ensemble.bundle.router.check(options.category)
+    (await jobs.engine.serving(bundle)).bundle.router.check(options.category)
     if options.webhook is not None:
         check_webhook(options.webhook, jobs.settings)
     items = await asyncio.to_thread(read_items, files or (), archive, jobs.settings)
     options.check_names(item.name for item in items)
-    job = await jobs.add(items, options, request.scope.get("key"), idempotency_key)
+    job = await jobs.add(items, options, request.scope.get("key"), bundle, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.card.id}"
     return await _status(jobs, job)
 

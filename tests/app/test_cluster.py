@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 
 from app.api_keys import add_key
@@ -20,7 +23,7 @@ from app.settings import Settings, SettingsError
 from models.bundle_header import EVERYDAY
 from models.errors import OptionError
 from tests.cluster_process import serving_on_cluster
-from tests.server_process import parse_events, serving, wait_until
+from tests.server_process import ROOT, parse_events, serving, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -36,8 +39,13 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tu
     for name, folder in folders.items():
         shutil.copytree(EVERYDAY, folder / "bundle")
         secret = add_key(folder / "keys.json", "archive", 100_000, admin=True)
+        shutil.copytree(EVERYDAY, folder / "bundles" / "press")
+        manifest = folder / "bundles" / "press" / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "press"}))
+        (folder / "press").write_text(add_key(folder / "keys.json", "press", 100_000, bundle="press"))
         variables[name] = {
-            "keys": folder / "keys.json", "bundle": folder / "bundle", "data_dir": folder / "data", "precision": "float32",
+            "keys": folder / "keys.json", "bundle": folder / "bundle", "bundles": folder / "bundles",
+            "data_dir": folder / "data", "precision": "float32",
             "cache_dir": os.environ["CHROMAROUTE_CACHE_DIR"],
         }  # fmt: skip
         (folder / "secret").write_text(secret)
@@ -63,6 +71,11 @@ def service(request: pytest.FixtureRequest, addresses: dict[str, tuple[str, Path
 def both(addresses: dict[str, tuple[str, Path]]) -> Iterator[list[httpx.Client]]:
     with client_of(*addresses["process"]) as process, client_of(*addresses["cluster"]) as cluster:
         yield [process, cluster]
+
+
+def folder_of(addresses: dict[str, tuple[str, Path]], service: httpx.Client) -> Path:
+    """The folder of the bundle of a service."""
+    return next(folder for address, folder in addresses.values() if str(service.base_url).rstrip("/") == address)
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +136,17 @@ def test_keys_are_needed(service: httpx.Client, cat: bytes) -> None:
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:chromaroute:problem:unauthorized")
 
 
+def test_keys_have_bundles_of_their_own(addresses: dict[str, tuple[str, Path]], service: httpx.Client, cat: bytes) -> None:
+    folder = folder_of(addresses, service)
+    press = {"authorization": f"Bearer {(folder / 'press').read_text()}"}
+    answers = [service.post("/v1/colorize", files={"file": cat}, headers=headers) for headers in ({}, press, {}, press)]
+    names = [answer.headers["x-chromaroute-bundle"].split("@")[0] for answer in answers]
+    assert names == ["everyday", "press", "everyday", "press"]
+    path = service.post("/v1/jobs", files={"files": ("cat.jpg", cat)}, headers=press).headers["location"]
+    wait_until(lambda: service.get(path, headers=press).json()["state"] == "finished")
+    assert service.get(f"{path}/result/0", headers=press).status_code == 200
+
+
 def test_batches_are_streamed(service: httpx.Client, cat: bytes) -> None:
     files = [("files", ("one.jpg", cat)), ("files", ("two.txt", b"a text"))]
     answer = service.post("/v1/colorize/batch", files=files).raise_for_status()
@@ -151,7 +175,7 @@ def test_jobs_run_and_their_results_can_be_resumed(service: httpx.Client, cat: b
 def test_bundle_is_replaced_without_a_failed_request(
     addresses: dict[str, tuple[str, Path]], service: httpx.Client, cat: bytes
 ) -> None:
-    folder = next(folder for address, folder in addresses.values() if str(service.base_url).rstrip("/") == address)
+    folder = folder_of(addresses, service)
     manifest = folder / "bundle" / "manifest.json"
     before = service.get("/v1/bundle").json()["digest"]
     changed = json.loads(manifest.read_text()) | {"description": "Another description."}
@@ -168,6 +192,19 @@ def test_bundle_is_replaced_without_a_failed_request(
 def test_wrong_arguments_of_the_application_are_refused(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ClusterOptions.parse(arguments)
+
+
+@pytest.mark.parametrize("variables", [{"CHROMAROUTE_ALLOW_ANONYMOUS": "1"}, {}], ids=["anonymous", "no keys"])
+def test_serve_build_writes_the_deployments(tmp_path: Path, variables: dict[str, str]) -> None:
+    command = [Path(sys.executable).with_name("serve"), "build", "app.cluster.application:default", "-o", tmp_path / "serve.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if not variables:
+        assert "listening on the addresses of the cluster without API keys" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    (application,) = yaml.safe_load((tmp_path / "serve.yaml").read_text())["applications"]
+    assert {deployment["name"] for deployment in application["deployments"]} == {"api", "networks"}
 
 
 def test_several_api_replicas_need_a_database_for_their_jobs(tmp_path: Path) -> None:

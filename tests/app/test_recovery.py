@@ -3,10 +3,7 @@
 import io
 import json
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -15,7 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server_process import Server, free_port, parse_events, serving, wait_until
+from tests.postgres_server import serving_postgres
+from tests.server_process import Server, parse_events, serving, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -71,34 +69,10 @@ def colorized_items(server: Server) -> int:
     return sum(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("chromaroute_job_items_total"))
 
 
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server from Debian's package; it refuses to run as root."""
-    if POSTGRES is None and "TEST_EVERYTHING" not in os.environ:
-        pytest.skip("PostgreSQL is not installed: replicas are not tested")
-    assert POSTGRES is not None
-    folder = Path(tempfile.mkdtemp(prefix="chromaroute-postgres-"))
-    user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    if user:
-        shutil.chown(folder, **user)
-    port = free_port()
-
-    def run(program: str, *arguments: object) -> None:
-        assert POSTGRES is not None
-        subprocess.run([POSTGRES / program, *map(str, arguments)], check=True, capture_output=True, cwd="/", **user)  # type: ignore[call-overload]
-
-    try:
-        run("initdb", "-D", folder / "data", "--auth=trust", "--username=chromaroute")
-        options = f"-p {port} -k {folder} -c fsync=off"
-        run("pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w", "-o", options, "start")
-        yield f"postgresql://chromaroute@127.0.0.1:{port}/postgres"
-    finally:
-        if (folder / "data" / "postmaster.pid").exists():
-            run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    with serving_postgres() as url:
+        yield url
 
 
 def replica(name: str, folder: Path, database: str) -> AbstractContextManager[Server]:

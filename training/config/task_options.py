@@ -37,6 +37,7 @@ class JointOptions(TaskOptions):
     init_from: str = Field("", description="the joint run to continue from; random weights if empty")
     trunk: Literal["compact", "deep", "vgg16", "vgg19"] = "compact"
     widths: tuple[int, int, int] = Field(WIDTHS, description="of the decoder of the general expert, at strides 16, 8 and 4")
+    heads: int = Field(0, ge=0, description="of the self-attention of the general expert at stride 16; 0 for none")
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     kind_weight: float = Field(
