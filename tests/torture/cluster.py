@@ -53,6 +53,11 @@ class Load:
     def send(self, index: int) -> httpx.Response:
         return httpx.post(f"{self.address}/v1/colorize", files={"file": self.pictures[index]}, timeout=90)
 
+    def post_job(self, count: int) -> str:
+        """The path of a new job of so many pictures."""
+        files = [("files", (f"{n}.jpg", self.pictures[n % len(self.pictures)])) for n in range(count)]
+        return httpx.post(f"{self.address}/v1/jobs", files=files, timeout=90).raise_for_status().headers["location"]
+
     def stop(self) -> None:
         self._stopped.set()
         for thread in self._threads:
@@ -103,9 +108,7 @@ def main() -> None:
         wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
         load = Load(address, pictures())
         print(f"the first picture after {time.monotonic() - began:.0f} s on three nodes")
-        job = httpx.post(
-            f"{address}/v1/jobs", files=[("files", (f"{n}.jpg", load.pictures[n % 3])) for n in range(JOB)], timeout=90
-        ).headers["location"]
+        job = load.post_job(JOB)
 
         def lose_node() -> None:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
@@ -134,22 +137,26 @@ def main() -> None:
             load.phase = name
             fault()
             time.sleep(2 * PAUSE if fault == stop_node else PAUSE)
-        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, 120)
-        wait_until(lambda: state(address, job) == "finished", 300)
-        load.stop()
-        for phase in dict.fromkeys(phase for phase, _ in load.answers):
-            counts = {outcome: count for (each, outcome), count in load.answers.items() if each == phase}
-            print(f"{phase:<36} {counts}, slowest {load.slowest[phase]:.1f} s")
-        status = httpx.get(f"{address}{job}", timeout=60).json()
-        wrong = sum(
-            not alike(httpx.get(f"{address}{job}/result/{n}", timeout=60).content, load.expected[n % 3]) for n in range(JOB)
-        )
-        print(f"job: {status['done']} of {status['total']} done, {status['failed']} failed, {wrong} wrong")
-        bad = [outcome for _, outcome in load.answers if outcome not in ("200", "503")]
+        is_right = print_outcome(load, job)
         serve.shutdown()
         ray.shutdown()
         cluster.shutdown()
-        sys.exit(1 if bad or wrong or status["failed"] else 0)
+        sys.exit(0 if is_right else 1)
+
+
+def print_outcome(load: Load, job: str) -> bool:
+    """Wait for the job, end the load, and print what was answered in each phase; whether all of it was right."""
+    wait_until(lambda: httpx.get(f"{load.address}/readyz", timeout=60).status_code == 200, 120)
+    wait_until(lambda: state(load.address, job) == "finished", 300)
+    load.stop()
+    for phase in dict.fromkeys(phase for phase, _ in load.answers):
+        counts = {outcome: count for (each, outcome), count in load.answers.items() if each == phase}
+        print(f"{phase:<36} {counts}, slowest {load.slowest[phase]:.1f} s")
+    status = httpx.get(f"{load.address}{job}", timeout=60).json()
+    results = [httpx.get(f"{load.address}{job}/result/{n}", timeout=60).content for n in range(JOB)]
+    wrong = sum(not alike(result, load.expected[n % 3]) for n, result in enumerate(results))
+    print(f"job: {status['done']} of {status['total']} done, {status['failed']} failed, {wrong} wrong")
+    return not wrong and not status["failed"] and all(outcome in ("200", "503") for _, outcome in load.answers)
 
 
 def pictures() -> list[bytes]:
