@@ -7,6 +7,8 @@ must be the right picture or an honest 503, and a job that was accepted must fin
 """
 
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,12 +63,19 @@ def node(number: int, port: int) -> Iterator[None]:
         ):
             subprocess.run([*inside, "ip", *command], check=True)
         start = [RAY_PROGRAM, "start", f"--address={HEAD}:{port}", f"--node-ip-address={address}", "--num-cpus=3", "--block"]
-        process = subprocess.Popen([*inside, *start], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # a folder of its own for sockets and logs; and started again when it ends, as a container is
+        supervised = f"mount -t tmpfs tmpfs /tmp/ray; while true; do {shlex.join(map(str, start))}; sleep 1; done"
+        process = subprocess.Popen(
+            [*inside, "unshare", "--mount", "sh", "-c", supervised],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             yield
         finally:
-            process.terminate()
-            process.wait(30)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     finally:
         ip("netns", "delete", namespace)
 
@@ -91,21 +100,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         port = free_port()
         stack.enter_context(bridge())
-        head = [
-            RAY_PROGRAM,
-            "start",
-            "--head",
-            f"--port={port}",
-            f"--node-ip-address={HEAD}",
-            "--num-cpus=1",
-            "--include-dashboard=false",
-        ]
-        subprocess.run(head, check=True, stdout=subprocess.DEVNULL)
+        address = ["--head", f"--port={port}", f"--node-ip-address={HEAD}"]
+        subprocess.run(
+            [RAY_PROGRAM, "start", *address, "--num-cpus=1", "--include-dashboard=false"], check=True, stdout=subprocess.DEVNULL
+        )
         stack.callback(subprocess.run, [RAY_PROGRAM, "stop", "--force"], stdout=subprocess.DEVNULL, check=False)
         for number in range(2):
             stack.enter_context(node(number, port))
         ray.init(address=f"{HEAD}:{port}", _node_ip_address=HEAD, log_to_driver=False, logging_level="error")
-        wait_until(lambda: len([each for each in ray.nodes() if each["Alive"]]) == 3, 60)
+        wait_until(lambda: len([each for each in ray.nodes() if each["Alive"]]) == 3, 120)
         address = f"http://{HEAD}:{free_port()}"
         serve.start(proxy_location="HeadOnly", http_options={"host": HEAD, "port": int(address.rsplit(":", 1)[1])})
         settings = Settings(data_dir=Path(folder), precision="float32", deadline=60)

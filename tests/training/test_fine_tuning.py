@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.colorizers.vgg_expert import VggExpert
+from models.vgg import VggTrunk
 from tests.small_runs import SETS
 from training.config.recipe_files import load_recipe
 from training.config.section import RecipeError
 from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST, read_metrics
 from training.runs.train import train_recipe
+from training.tasks.expert import freeze_others
 
 pytestmark = pytest.mark.slow
 
@@ -78,3 +81,26 @@ def test_joint_run_cannot_continue_from_an_expert(manifest: Path, everyday_runs:
     shutil.copytree(everyday_runs / "everyday-experts" / "cat", tmp_path / "everyday-trunk")
     with pytest.raises(RecipeError, match="everyday-trunk is not a run of the task `joint`"):
         list(train_recipe(load_recipe("everyday-wide", SETS, smoke=True), manifest, tmp_path))
+
+
+def test_only_named_parts_of_a_decoder_are_trained() -> None:
+    network = VggExpert(VggTrunk("compact"))
+    frozen = freeze_others(network, ("up4.after", "logits.bias"))
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {"up4.after.weight", "up4.after.bias", "logits.bias"}
+    network.train()
+    frozen.eval()
+    assert not network.up16.after.training  # its running statistics stay those of the base
+    assert network.up4.after.training
+
+
+def test_all_of_a_decoder_is_trained_without_names() -> None:
+    network = VggExpert(VggTrunk("compact"))
+    assert not list(freeze_others(network, ()))
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("part", ["up5", "up4.", "log", ""])
+def test_unknown_parts_of_a_decoder_are_refused(part: str) -> None:
+    with pytest.raises(RecipeError, match=f"task.parts has '{part}', and the decoder consists of deepest, whole, up16"):
+        freeze_others(VggExpert(VggTrunk("compact")), ("logits", part))

@@ -37,7 +37,6 @@ class JointOptions(TaskOptions):
     init_from: str = Field("", description="the joint run to continue from; random weights if empty")
     trunk: Literal["compact", "deep", "vgg16", "vgg19"] = "compact"
     widths: tuple[int, int, int] = Field(WIDTHS, description="of the decoder of the general expert, at strides 16, 8 and 4")
-    heads: int = Field(0, ge=0, description="of the self-attention of the general expert at stride 16; 0 for none")
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     kind_weight: float = Field(
@@ -60,8 +59,10 @@ class ExpertOptions(TaskOptions):
     init_from: str = Field("", description="the run whose decoders to continue from; the general decoder of the base if empty")
     rebalance: float = Field(0.5, ge=0, le=1)
     readout: ReadoutLoss = ReadoutLoss()
-    parts: tuple[Literal["deepest", "whole", "up16", "up8", "up4", "logits"], ...] = Field(
-        (), description="parts of the decoder that are trained and published, the others are those of the base; all if empty"
+    parts: tuple[str, ...] = Field(
+        (),
+        description="modules and parameters of the decoder that are trained and published, such as `up4` or `up4.after`; "
+        "the others are those of the base; all if empty",
     )
     category_share: float = Field(0.8, gt=0, le=1, description="share of a batch that is of the category")
     adversarial_weight: float = Field(0.0, ge=0, description="of the generator loss of a patch discriminator; 0 for none")

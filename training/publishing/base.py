@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.bundle import read_weights
 from models.bundle_header import EVERYDAY
-from models.colorizers.vgg_expert import VggExpert
+from models.colorizers.vgg_expert import WIDTHS, VggExpert
 from models.errors import CheckpointError
 from models.manifest import Card, read_manifest
 from models.vgg import VggTrunk
@@ -48,7 +48,7 @@ class Base:
 
     def general(self, size: int) -> TrainedColorizer:
         """Its general decoder, for pictures of `size` pixels."""
-        arguments = self.meta["decoder"]
+        arguments = {"widths": self.meta["widths"]}
         network = VggExpert(self.trunk, **arguments).eval().to(next(self.trunk.parameters()).device)
         tensors = select_prefix(self.tensors, "expert.")
         network.load_state_dict(tensors)
@@ -89,7 +89,7 @@ def _embedded() -> tuple[dict[str, Tensor], dict[str, Any], str]:
     }
     meta = {
         "trunk": trunk.arguments["network"],
-        "decoder": {name: expert.arguments[name] for name in ("widths", "heads") if name in expert.arguments},
+        "widths": expert.arguments.get("widths", WIDTHS),
         "categories": [*router.arguments["categories"], router.fallback],
         "normalize_tones": trunk.normalize_tones,
         "origin": {"data": router.data},

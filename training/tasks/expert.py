@@ -3,6 +3,7 @@
 Most of a batch is of the category; the rest is of all categories, which regularizes against misrouted pictures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,10 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
         self.trunk.load_state_dict(select_prefix(tensors, "trunk."))
         self.trunk.to(self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.decoder = meta["decoder"]
-        self.expert = VggExpert(self.trunk, **self.decoder)
+        self.widths = tuple(meta["widths"])
+        self.expert = VggExpert(self.trunk, self.widths)
         self.expert.load_state_dict(select_prefix(tensors, "expert.") if decoder is None else _load_decoder(decoder, base))
-        self.frozen = nn.ModuleList(part for name, part in self.expert.named_children() if name not in (options.parts or (name,)))
-        self.frozen.requires_grad_(False)
+        self.frozen = freeze_others(self.expert, options.parts)
         self.recipe.schedule.check_sizes(STRIDE)
         self.train_state = TrainState(self.expert, self.recipe.schedule, self.group)
         self.weights = rebalancing_weights(self.expert.bins, self.train_pack, options.rebalance).to(self.group.device)
@@ -98,7 +98,31 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
             self.adversarial_loss.train_state.load(state, "discriminator.")
 
     def meta(self) -> dict[str, Any]:
-        return {"family": "vgg_expert", "arguments": self.decoder, "category": self.context.category}
+        return {"family": "vgg_expert", "arguments": {"widths": self.widths}, "category": self.context.category}
+
+
+def freeze_others(network: nn.Module, parts: Sequence[str]) -> nn.ModuleList:
+    """Freeze the parameters outside the modules and parameters of these names; nothing if there are none.
+
+    Returns:
+        The modules that are left without parameters to train: their batch norm keeps its running statistics in evaluation mode.
+
+    Raises:
+        RecipeError: the network has no part of a name.
+    """
+    names = dict(network.named_parameters())
+    for part in parts:
+        if not any(_is_within(name, part) for name in names):
+            known = ", ".join(name for name, _ in network.named_children())
+            raise RecipeError(f"task.parts has {part!r}, and the decoder consists of {known}: give these, or parts of them.")
+    for name, parameter in names.items():
+        parameter.requires_grad_(not parts or any(_is_within(name, part) for part in parts))
+    modules = (module for module in network.modules() if any(True for _ in module.parameters()))
+    return nn.ModuleList(module for module in modules if not any(parameter.requires_grad for parameter in module.parameters()))
+
+
+def _is_within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
 
 
 def initial_decoder(recipe: Recipe, category: str, runs: Path) -> Path | None:
