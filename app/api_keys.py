@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -27,6 +27,13 @@ class Key(BaseModel):
     admin: bool = Field(False, description="whether it may reload the bundle")
     bundle: str = Field("", pattern=r"^(\w[\w.-]{0,63})?$", description="name of its bundle; empty for that of the server")
 
+
+_NAME = "a name of letters, digits, . _ -"
+_VALID: Mapping[int | str, str] = {
+    "name": _NAME,
+    "per_minute": "a rate above 0",
+    "bundle": f"{_NAME}, which begins with none of . -",
+}
 
 _FILE = TypeAdapter(list[Key])
 
@@ -61,8 +68,7 @@ def add_key(path: Path, name: str, per_minute: int, admin: bool = False, bundle:
         key = Key(name=name, sha256=_digest(secret), per_minute=per_minute, admin=admin, bundle=bundle)
     except ValidationError as error:
         first = error.errors()[0]
-        valid = "a name of letters, digits, . _ -, and a rate above 0"
-        raise OptionError(str(first["loc"][0]), first["input"], valid) from error
+        raise OptionError(str(first["loc"][0]), first["input"], _VALID[first["loc"][0]]) from error
     _store(path, [*keys, key])
     return secret
 
@@ -89,7 +95,7 @@ def check_bundles(keys: Sequence[Key], settings: Settings) -> None:
     for key in filter(lambda key: key.bundle, keys):
         try:
             read_header(settings.folder_of(key.bundle))
-        except (BundleError, SettingsError) as error:
+        except (BundleError, SettingsError, OSError) as error:
             raise SettingsError(f"the key {key.name!r} names the bundle {key.bundle!r}: {error}") from error
 
 

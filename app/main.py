@@ -148,8 +148,9 @@ def _reload_on_sighup(engine: Engine, keys: ApiKeyStore | None, settings: Settin
 
     async def reload_keys() -> None:
         if keys is not None and settings.keys:
-            keys.keys = await asyncio.to_thread(_read_keys, settings.keys, settings)
+            keys.keys = await asyncio.to_thread(read_keys, settings.keys)
             log.info("%d keys are loaded", len(keys.keys))
+            await asyncio.to_thread(check_bundles, keys.keys, settings)  # afterwards: revoked keys must not work any longer
 
     async def reload() -> None:
         for name, load in (("keys", reload_keys), ("bundle", engine.reload)):

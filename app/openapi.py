@@ -37,7 +37,7 @@ def add_examples(app: FastAPI, engine: Engine) -> None:
         document = generate()
         for path in document["paths"].values():
             for parameter in path.get("post", {}).get("parameters", ()):
-                if parameter["name"] == "category":
+                if parameter["name"] == "category" and engine.settings.bundles is None:  # otherwise it depends on the key
                     parameter["schema"]["enum"] = ["auto", *engine.ensemble.bundle.router.choices]
                 if parameter["schema"].pop(REQUIRED, False):
                     parameter |= {"required": True, "schema": _without_null(parameter["schema"])}

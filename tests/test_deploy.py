@@ -78,7 +78,7 @@ def test_health_check_detects_a_ready_server(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_entry_point_requires_keys_or_explicit_anonymous_access(tmp_path: Path) -> None:
     assert json.loads(instruction("ENTRYPOINT")[0]) == ["chromaroute"]
-    host = json.loads(instruction("CMD")[-1])
+    host = json.loads(instruction("CMD")[0])
     assert host == ["serve", "--host", "0.0.0.0", "--port", "8000"]
     command = [sys.executable, "-m", "app.cli", "serve", "--host", "0.0.0.0", "--port", str(free_port())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -25,7 +25,7 @@ log = logging.getLogger("chromaroute")
 
 
 def application(arguments: dict[str, Any]) -> serve.Application:
-    """The application for `serve run` and `serve deploy`, with the settings of this process.
+    """The application for `serve run`, with the settings of its process, and for `serve deploy`, with those of a node.
 
     Raises:
         OptionError: an argument is unknown or not valid.
@@ -64,16 +64,19 @@ def build(cluster: ClusterOptions, settings: Settings) -> serve.Application:
             self._export: MetricsExport | None = None
 
         async def check_health(self) -> None:
-            """Serve the bundle that is in the folder now, because a request to reload it reaches only one of the replicas.
+            """Serve the bundles that are in the folders now, because a request to reload them reaches only one of the replicas.
 
             The metrics are exported at the same interval.
             """
             engine: Engine = self.app.state.engine  # type: ignore[attr-defined]
             if self._export is None:
                 self._export = MetricsExport(engine.metrics.registry, serve.get_replica_context().replica_id.unique_id)
-            await asyncio.to_thread(self._export.update)
+            try:
+                await asyncio.to_thread(self._export.update)
+            except Exception:  # a replica without exported metrics still serves
+                log.exception("the metrics were not exported")
             if engine.state == "ready":
-                await follow_bundle(engine)
+                await follow_bundles(engine)
 
     scaling: dict[str, Any] = {"num_replicas": cluster.api_replicas}
     if cluster.max_api_replicas > cluster.api_replicas:
@@ -89,11 +92,13 @@ def build(cluster: ClusterOptions, settings: Settings) -> serve.Application:
     return deployment(serve.ingress(api)(Api)).bind(networks_deployment(cluster, settings.engine_options))
 
 
-async def follow_bundle(engine: Engine) -> None:
-    """Reload the bundle if that of the folder has changed; one that cannot be served changes nothing."""
+async def follow_bundles(engine: Engine) -> None:
+    """Load the bundles anew whose folders have changed; one that cannot be served changes nothing."""
     try:
         found = await asyncio.to_thread(read_header, engine.settings.bundle)
         if found.digest != engine.ensemble.bundle.digest:
             await engine.reload()
+        else:
+            await engine.named.follow()
     except BundleError as error:
         log.error("the bundle was not reloaded: %s", error)

@@ -84,7 +84,7 @@ class Engine:
         self.slots = (settings.threads or usable_cores()) + 1
         self._decoding = DecodingPool(self.slots, settings.max_pixels, settings.decode_seconds)
         self.ensemble = self._load(settings.bundle)
-        self._named = NamedBundles(settings, self._load)
+        self.named = NamedBundles(settings, self._load_and_run)
         self.draining = False
         self._is_warm = False
         self._network_pool = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -113,7 +113,7 @@ class Engine:
             self._is_warm = True
 
     async def reload(self) -> BundleHeader:
-        """Serve the bundle that is in the folder now. Requests in progress finish on the old bundle.
+        """Serve the bundle that is in the folder now, and those of API keys. Requests in progress finish on the old bundles.
 
         A call during a reload has the result of that one.
 
@@ -125,24 +125,29 @@ class Engine:
         return await asyncio.shield(self._reloading)
 
     async def _reload(self) -> BundleHeader:
-        ensemble = await asyncio.to_thread(self._load, self.settings.bundle)
         try:
-            await self._run_every_expert(ensemble)
-        except Exception as error:
-            raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
-        self.ensemble = ensemble
-        self._named.forget()
+            self.ensemble = ensemble = await self._load_and_run(self.settings.bundle)
+        finally:
+            await self.named.follow()
         self.metrics.set_bundle(ensemble.bundle.label)
         log.info("serving the bundle %s", ensemble.bundle.label)
         return ensemble.bundle
 
-    async def serving(self, bundle: str) -> AnyEnsemble:
-        """The ensemble of a bundle by its name; the default one if that is empty.
+    async def _load_and_run(self, folder: Path) -> AnyEnsemble:
+        ensemble = await asyncio.to_thread(self._load, folder)
+        try:
+            await self._run_every_expert(ensemble)
+        except Exception as error:
+            raise BundleError(f"the bundle {ensemble.bundle.label} is complete but cannot run ({error}).") from error
+        return ensemble
+
+    async def header(self, bundle: str) -> BundleHeader:
+        """The manifest of the bundle of that name.
 
         Raises:
-            BundleError: it cannot be loaded.
+            BundleError: it cannot be read.
         """
-        return self.ensemble if bundle == DEFAULT else await self._named.get(bundle)
+        return self.ensemble.bundle if bundle == DEFAULT else await self.named.header(bundle)
 
     async def colorize(
         self, read: Read, options: Options, bundle: str = DEFAULT, background: bool = False
@@ -260,10 +265,11 @@ class Engine:
         self, read: Read, options: RouteOptions, bundle: str, background: bool = False
     ) -> AsyncIterator[tuple[AnyEnsemble, OpenFile, Stopwatch]]:
         """The ensemble of a bundle and the file, while one of the slots is held."""
-        ensemble, watch = await self.serving(bundle), Stopwatch()
-        ensemble.bundle.router.check(options.category)
+        watch = Stopwatch()
         async with AsyncExitStack() as stack:
             with watch.stage("wait"), span("wait"):
+                ensemble = self.ensemble if bundle == DEFAULT else await self.named.get(bundle)
+                ensemble.bundle.router.check(options.category)
                 await stack.enter_async_context(self._background_slot() if background else self._foreground_slot())
             try:
                 with watch.stage("decode"), span("decode"):

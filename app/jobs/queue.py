@@ -23,6 +23,7 @@ from filelock import BaseFileLock
 from app.batches.results import colorize_item
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
+from app.inference.bundles import DEFAULT
 from app.inference.engine import Engine
 from app.jobs.database import check_connection, is_of_an_existing_task, refuse_pickles, set_aside_if_damaged
 from app.jobs.folder import JobCard, JobFolder
@@ -37,7 +38,7 @@ from app.schemas import BatchOptions, ItemRecord, JobOptions
 from app.settings import Settings, SettingsError
 from app.tracing import span, traceparent
 from models.atomic_files import check_writable
-from models.errors import OptionError, PictureError
+from models.errors import BundleError, OptionError, PictureError
 
 CHUNK = 8  # items of a task, which should take longer than the polling interval
 POLL = 0.25  # seconds between two polls of the queue
@@ -272,7 +273,8 @@ class JobQueue:
         async def read() -> bytes:
             return await asyncio.to_thread(job.read_input, index)
 
-        errors = (Exception,) if is_last_attempt else (PictureError, OptionError)
+        of_key = (BundleError,) if job.card.bundle != DEFAULT else ()  # jobs of other keys must not wait until it is mended
+        errors = (Exception,) if is_last_attempt else (PictureError, OptionError, *of_key)
         item = job.card.item(index, read)
         async with self._places.one() if not job.ended(index) else self._places.all():
             ended = await asyncio.to_thread(job.begin, index)

@@ -46,6 +46,7 @@ ZIP_RESPONSE: dict[str, object] = {
 }
 PROBLEMS = (
     "bad-request", "bad-option", "broken-archive", "too-large", "unauthorized", "too-many-requests", "overloaded", "slow-client",
+    "bundle-changed",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ async def batch(
     engine: EngineDep, bundle: BundleDep, options: BatchOptionsDep, files: Files = None, archive: Archive = None
 ) -> StreamingResponse:
     """Colorize several pictures; the ZIP archive is streamed as they finish. A bad picture only affects its own record."""
-    (await engine.serving(bundle)).bundle.router.check(options.category)
+    (await engine.header(bundle)).router.check(options.category)
     items = await asyncio.to_thread(read_items, files or (), archive, engine.settings)
     options.check_names(item.name for item in items)
     return StreamingResponse(stream_results(engine, items, options, bundle), media_type="application/zip", headers=ZIP_HEADERS)

@@ -102,7 +102,7 @@ async def create(
     ] = None,
 ) -> JobStatus:
     """Store pictures, answer at once, and colorize them in the background. A job survives a crash of the server."""
-    (await jobs.engine.serving(bundle)).bundle.router.check(options.category)
+    (await jobs.engine.header(bundle)).router.check(options.category)
     if options.webhook is not None:
         check_webhook(options.webhook, jobs.settings)
     items = await asyncio.to_thread(read_items, files or (), archive, jobs.settings)

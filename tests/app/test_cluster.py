@@ -147,6 +147,23 @@ def test_keys_have_bundles_of_their_own(addresses: dict[str, tuple[str, Path]], 
     assert service.get(f"{path}/result/0", headers=press).status_code == 200
 
 
+def test_a_replaced_bundle_of_a_key_is_followed_on_a_cluster(addresses: dict[str, tuple[str, Path]], cat: bytes) -> None:
+    address, folder = addresses["cluster"]
+    manifest = folder / "bundles" / "press" / "manifest.json"
+    before = manifest.read_text()
+    with client_of(address, folder) as client:
+        client.headers["authorization"] = f"Bearer {(folder / 'press').read_text()}"
+
+        def label() -> str:
+            return client.post("/v1/colorize", files={"file": cat}).raise_for_status().headers["x-chromaroute-bundle"]
+
+        old = label()
+        manifest.write_text(json.dumps(json.loads(before) | {"description": "Another description."}))
+        wait_until(lambda: label() != old, 30)
+        manifest.write_text(before)
+        wait_until(lambda: label() == old, 30)
+
+
 def test_batches_are_streamed(service: httpx.Client, cat: bytes) -> None:
     files = [("files", ("one.jpg", cat)), ("files", ("two.txt", b"a text"))]
     answer = service.post("/v1/colorize/batch", files=files).raise_for_status()

@@ -36,11 +36,17 @@ def post_job(service: Server, pictures: dict[str, bytes], count: int) -> str:
     return httpx.post(f"{service.address}/v1/jobs", files=files, timeout=60).raise_for_status().headers["location"]
 
 
+def is_descendant(process: int, ancestor: int) -> bool:
+    while process > 1 and process != ancestor:
+        process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return process == ancestor
+
+
 def exported(service: Server, name: str) -> dict[str, float]:
     """The values of a metric by replica, as Ray exports them."""
     (port,) = re.findall(r"metrics port (\d+)", service.log.read_text())
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
-    lines = re.findall(rf'^(?:ray_)?{name}{{.*?replica="(\w+)".*}} (\S+)$', text, re.MULTILINE)
+    lines = re.findall(rf'^ray_{name}{{.*?replica="(\w+)".*}} (\S+)$', text, re.MULTILINE)
     return {replica: float(value) for replica, value in lines}
 
 
@@ -68,7 +74,8 @@ def test_job_of_a_killed_replica_is_finished_by_the_others(service: Server, pict
     folder = Path(service.log.parent, "data", "jobs", path.rsplit("/", 1)[1], "out")
     wait_until(lambda: len(list(folder.glob("*.done"))) >= 5)
     found = subprocess.run(["pgrep", "-f", "ray::ServeReplica:chromaroute:api"], capture_output=True, text=True, check=True)
-    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    own = [process for process in map(int, found.stdout.split()) if is_descendant(process, service.process.pid)]
+    os.kill(own[0], signal.SIGKILL)
     beats = service.log.parent / "data" / "replicas"
     for beat in beats.iterdir():
         os.utime(beat, (0, 0))  # as if the last heartbeat of the lost one were a minute ago; the other beats again

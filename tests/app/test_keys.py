@@ -96,8 +96,8 @@ def test_key_names_are_unique_and_keys_can_be_revoked(keys: tuple[Path, dict[str
     path = keys[0]
     with pytest.raises(OptionError, match="a name that no other key has"):
         add_key(path, "press", 5)
-    for name, rate in (("two words", 5), ("fine", 0)):
-        with pytest.raises(OptionError, match="letters, digits"):
+    for name, rate, valid in (("two words", 5, "letters, digits"), ("fine", 0, "a rate above 0")):
+        with pytest.raises(OptionError, match=valid):
             add_key(path, name, rate)
     revoke_key(path, "gone")
     assert [key.name for key in read_keys(path)] == ["press", "slow"]

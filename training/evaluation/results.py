@@ -71,7 +71,8 @@ class RobustnessResult(Result):
     """The scores of the routed output on a variation of the pictures, as old prints have them (`training.evaluation.robustness`).
 
     `ab_error` is the mean distance from the true ab over that of gray, `chroma_ratio` the chroma over the truth's. `frame_chroma`
-    is the mean chroma in an added border, `blotched` the share of blotched pictures among those with even regions.
+    is the mean chroma in an added border, `blotched` the share of blotched pictures among those with even regions. Of the pictures
+    of no category of the bundle, `confident_wrong` is the share that did not fall back; None if there are none.
     """
 
     variation: str
@@ -79,6 +80,7 @@ class RobustnessResult(Result):
     chroma_ratio: Estimate
     top1: Estimate
     fell_back: float
+    confident_wrong: float | None = None
     frame_chroma: float | None
     blotched: float | None
 

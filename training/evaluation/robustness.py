@@ -105,6 +105,7 @@ def robustness_results(
             for field in ("error", "gray_error", "chroma", "true_chroma")
         }
         correct = np.array([row.category == category for row, category in zip(own, categories, strict=True)])
+        fell_back = np.array([row.fell_back for row in own])
         frames = [row.frame_chroma for row in own if row.frame_chroma is not None]
         blotched = np.array([row.blotched for row in own if row.blotched is not None], bool)
         rows.append(
@@ -113,7 +114,8 @@ def robustness_results(
                 ab_error=bootstrap.ratio(column["error"], column["gray_error"]),
                 chroma_ratio=bootstrap.ratio(column["chroma"], column["true_chroma"]),
                 top1=Bootstrap(int(routable.sum())).share(correct[routable]) if routable.any() else UNDEFINED,
-                fell_back=sum(row.fell_back for row in own) / len(own),
+                fell_back=float(fell_back.mean()),
+                confident_wrong=None if routable.all() else float((~fell_back[~routable]).mean()),
                 frame_chroma=float(np.mean(frames)) if frames else None,
                 blotched=float(blotched.mean()) if len(blotched) else None,
             )

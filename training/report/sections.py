@@ -176,10 +176,19 @@ def _independence(judge: JudgeResult) -> str:
 def _robustness(report: Report) -> str:
     rows = [
         [row.variation, interval(row.ab_error, ".3f"), interval(row.chroma_ratio), percent(row.top1), f"{row.fell_back:.1%}",
-         number(row.frame_chroma), number(row.blotched, ".1%")]
+         number(row.confident_wrong, ".1%"), number(row.frame_chroma), number(row.blotched, ".1%")]
         for row in report.robustness
     ]  # fmt: skip
-    columns = ["picture", "ab error / gray's", "chroma / truth's", "router top-1", "fell back", "chroma of the border", "blotched"]
+    columns = [
+        "picture",
+        "ab error / gray's",
+        "chroma / truth's",
+        "router top-1",
+        "fell back",
+        "of no category, and routed",
+        "chroma of the border",
+        "blotched",
+    ]
     return table(columns, rows)
 
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from models.bundle import load_bundle
-from models.bundle_header import EVERYDAY
+from models.bundle_header import EVERYDAY, read_header
 from models.ensemble import Ensemble
 from models.torch_networks import TorchEnsemble
-from training.evaluation.robustness import BORDERED, VARIATIONS, robustness_results, varied_scores
+from training.evaluation.robustness import BORDERED, VARIATIONS, VariedScores, robustness_results, varied_scores
 from training.metrics.color import lab
 from training.metrics.evenness import blotches
 
@@ -41,6 +41,14 @@ def test_results_are_those_of_all_pictures_in_every_variation(ensemble: Ensemble
     assert plain.top1.value == 1
     assert plain.frame_chroma is None
     assert rows[BORDERED].frame_chroma is not None
+    assert plain.confident_wrong is None
+
+
+def test_confident_wrong_is_the_share_of_pictures_of_no_category_that_are_routed() -> None:
+    router = read_header(EVERYDAY).router
+    own = [{"as it is": VariedScores(1, 2, 1, 2, category="cat", fell_back=fell_back)} for fell_back in (True, False, False, False)]
+    (row,) = robustness_results(own, ["boat", "boat", "train", "cat"], router)
+    assert row.confident_wrong == pytest.approx(2 / 3)
 
 
 def test_perfect_prediction_is_not_blotched_and_spots_on_a_wall_are() -> None:
