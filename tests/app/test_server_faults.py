@@ -199,14 +199,14 @@ def test_only_an_administrator_reloads_the_bundle(client: TestClient, secrets: d
 def test_reloads_at_the_same_time_load_the_bundle_once(
     client: TestClient, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[object] = []
+    loads: list[Path] = []
 
-    def load(*arguments: object) -> object:
-        loads.append(arguments)
+    def load(folder: Path) -> object:
+        loads.append(folder)
         time.sleep(1)
-        return load_ensemble(*arguments)  # type: ignore[arg-type]
+        return load_ensemble(folder)
 
-    monkeypatch.setattr("app.inference.engine.load_ensemble", load)
+    monkeypatch.setattr(client.app.state.engine, "_load", load)  # type: ignore[attr-defined]
     headers = {"authorization": f"Bearer {secrets['admin']}"}
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(lambda _: client.post("/v1/bundle/reload", headers=headers), range(20)))
