@@ -32,7 +32,7 @@ _NAME = "a name of letters, digits, . _ -"
 _VALID: Mapping[int | str, str] = {
     "name": _NAME,
     "per_minute": "a rate above 0",
-    "bundle": f"{_NAME}, which begins with none of . -",
+    "bundle": f"{_NAME}, which begins with a letter, a digit or _",
 }
 
 _FILE = TypeAdapter(list[Key])

@@ -172,8 +172,9 @@ def add(
 def list_keys(file: KeysFile = Path("keys.json")) -> None:
     """List names and rates of the keys."""
     for key in read_keys(file):
-        details = [f"{key.per_minute} a minute", *["administrator"] * key.admin, *[f"bundle {key.bundle}"] * bool(key.bundle)]
-        print(f"{key.name}: {', '.join(details)}")
+        admin = ", administrator" if key.admin else ""
+        bundle = f", bundle {key.bundle}" if key.bundle else ""
+        print(f"{key.name}: {key.per_minute} a minute{admin}{bundle}")
 
 
 @key_app.command("revoke")

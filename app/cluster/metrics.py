@@ -1,6 +1,5 @@
 """The metrics of all replicas of the API in one place: Ray exports them from every machine, with the replica as a label."""
 
-from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -20,17 +19,16 @@ class MetricsExport:
     def __init__(self, registry: CollectorRegistry, replica: str) -> None:
         self._registry, self._replica = registry, replica
         self._gauges: dict[str, Any] = {}
-        self._lock = Lock()
 
     def update(self) -> None:
         """Copy the values of now; those of the process itself are exported by Ray."""
-        with self._lock:
-            for metric in self._registry.collect():
-                for sample in metric.samples if metric.name.startswith("chromaroute_") else ():
-                    if not sample.name.endswith("_created"):
-                        self._gauge(sample.name, metric.documentation, tuple(sample.labels)).set(
-                            sample.value, {**sample.labels, "replica": self._replica}
-                        )
+        for metric in self._registry.collect():
+            if not metric.name.startswith("chromaroute_"):
+                continue
+            for sample in metric.samples:
+                if not sample.name.endswith("_created"):
+                    gauge = self._gauge(sample.name, metric.documentation, tuple(sample.labels))
+                    gauge.set(sample.value, {**sample.labels, "replica": self._replica})
 
     def _gauge(self, name: str, description: str, labels: tuple[str, ...]) -> Any:
         if name not in self._gauges:

@@ -160,8 +160,11 @@ def test_a_replaced_bundle_of_a_key_is_followed_on_a_cluster(addresses: dict[str
         old = label()
         manifest.write_text(json.dumps(json.loads(before) | {"description": "Another description."}))
         wait_until(lambda: label() != old, 30)
+        assert client.get("/v1/bundle").json()["manifest"]["description"] == "Another description."
+        assert label().split("@")[0] == old.split("@")[0] == "press"
         manifest.write_text(before)
         wait_until(lambda: label() == old, 30)
+        assert client.get("/v1/bundle").json()["bundle"] == old
 
 
 def test_batches_are_streamed(service: httpx.Client, cat: bytes) -> None:

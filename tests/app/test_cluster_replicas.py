@@ -67,6 +67,7 @@ def test_metrics_of_all_replicas_are_exported_by_ray(service: Server, pictures: 
     path = post_job(service, pictures, 40)
     wait_until(lambda: httpx.get(f"{service.address}{path}", timeout=60).json()["state"] == "finished", 120)
     wait_until(lambda: len(counts()) == 2 and sum(counts().values()) >= 40, 60)
+    assert all(count > 0 for count in counts().values())  # both replicas colorize items of a job
 
 
 def test_job_of_a_killed_replica_is_finished_by_the_others(service: Server, pictures: dict[str, bytes]) -> None:
