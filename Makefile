@@ -149,12 +149,9 @@ FLAGS := --data $(WORK)/manifest.csv --runs $(RUNS)$(if $(SMOKE),/smoke --smoke)
 bundle: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 bundle: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 bundle: $(VENV)/dev.done
-	test -d "$(DATA)" || { echo "make bundle DATA=folder, where the folder has the photographs: see docs/training.md"; exit 1; }
+	test -n "$(DATA)" || { echo "make bundle DATA=\"folder ...\", where the folders have the photographs: see docs/training.md"; exit 1; }
 	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv $(if $(SMOKE),--limit 20)
-	$(TRAIN) train everyday-trunk $(FLAGS)
-	$(TRAIN) train everyday-wide $(FLAGS)
-	$(TRAIN) train everyday-close $(FLAGS)
-	$(TRAIN) train everyday-general $(FLAGS)
-	$(TRAIN) train everyday-experts $(FLAGS)
+	$(TRAIN) train everyday-joint $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
+	$(TRAIN) train everyday-readouts $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
 	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)

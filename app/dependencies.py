@@ -99,10 +99,11 @@ _SEVERAL = " Several pictures go to /v1/colorize/batch or /v1/jobs."
 
 
 def refuse_unknown_query(request: Request) -> None:
-    """Refuse query parameters that the route does not have, which would otherwise be ignored.
+    """Refuse query parameters that would be ignored: those that the route does not have, and all but the last of the same name.
 
     Raises:
-        UnknownOption: there is one.
+        UnknownOption: the route does not have one.
+        ServiceError: one is given twice.
     """
     if not request.query_params:  # the document is large, and generated at its first use
         return
@@ -112,6 +113,8 @@ def refuse_unknown_query(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             raise UnknownOption(name, known)
+        if len(request.query_params.getlist(name)) > 1:
+            raise ServiceError("bad-request", f"{name!r} is given twice: give it once.")
 
 
 EngineDep = Annotated[Engine, Depends(_engine)]

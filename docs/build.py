@@ -28,7 +28,7 @@ from app.settings import Settings
 from models.bundle_header import EVERYDAY
 from models.options import Options, valid_values
 from training.report.formatting import table
-from training.report.goals import goals_table
+from training.report.goals import GoalReports, goals_table
 from training.report.render import read_report, readme_table, render_again, render_markdown
 from training.report.samples import packaged_samples
 
@@ -65,8 +65,8 @@ def main() -> None:
 def generated_texts() -> Iterator[tuple[Path, str]]:
     """Every text file with generated parts, and what it should contain."""
     photographs = read_report(REPORT / "report.json")
-    unseen, cifar, no_category = (read_report(MEASURED / f"{name}.json") for name in ("unseen", "cifar", "no_category"))
-    goals = goals_table(photographs, unseen, cifar, no_category)
+    measured = {path.stem: read_report(path) for path in MEASURED.glob("*.json")}
+    goals = goals_table(GoalReports(photographs, **measured))
     yield ROOT / "README.md", replaced(ROOT / "README.md", "scores", readme_table(photographs))
     yield EVERYDAY / "CARD.md", replaced(EVERYDAY / "CARD.md", "goals", goals)
     yield DOCS / "results.md", replaced(DOCS / "results.md", "goals", goals)

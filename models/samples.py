@@ -18,6 +18,7 @@ _INTERPRETATIONS = {
     ("gray", 8): "b-w", ("gray", 16): "grey16", ("rgb", 8): "srgb", ("rgb", 16): "rgb16", ("cmyk", 8): "cmyk", ("cmyk", 16): "cmyk",
 }  # fmt: skip
 _PROFILE_SPACES = {"gray": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK"}  # bytes 16 to 20 of an ICC profile
+PROFILE_LEFT_OUT = "the ICC profile does not fit the picture, whose levels are read as sRGB"  # a note
 _MOST = 1e30  # of floating-point levels, so that differences are finite
 _GRID = np.linspace(0, 255, 9).astype(np.uint8)
 
@@ -58,7 +59,7 @@ def luma_of(samples: Samples) -> tuple[UInt8Array, UInt16Array | None, tuple[str
     if samples.profile and not is_srgb(samples.profile, samples.model):
         converted = _to_srgb(samples)
         if converted is None:
-            notes = ("the ICC profile does not fit the picture, whose levels are read as sRGB",)
+            notes = (PROFILE_LEFT_OUT,)
         else:
             levels = converted
     if levels.ndim == 3 and levels.shape[2] == 4:
@@ -87,7 +88,9 @@ def scaled_levels(values: NDArray[Any], white_is_zero: bool = False) -> tuple[Sa
     floats = values.astype(np.float32)
     some = floats[:: max(1, len(floats) // 2000)]
     some = some[np.isfinite(some)].clip(-_MOST, _MOST)
-    low, high = (float(level) for level in np.quantile(some, (0.001, 0.999))) if some.size else (0.0, 1.0)
+    low, high = 0.0, 1.0
+    if some.size:  # without the extremes themselves, of which a small picture has one in 0.1%
+        low, high = float(np.quantile(some, 0.001, method="higher")), float(np.quantile(some, 0.999, method="lower"))
     is_whole = np.issubdtype(values.dtype, np.integer)
     largest = float(np.iinfo(values.dtype).max) if is_whole else 65_535.0
     whites = [white for white in (*(() if is_whole else (1.0,)), 255.0, 65_535.0, largest) if white <= largest]
@@ -114,7 +117,9 @@ def _roughness(values: NDArray[Any]) -> float:
 
 
 def is_readable(profile: bytes) -> bool:
-    """Whether an ICC profile can be read at all."""
+    """Whether an ICC profile can be read at all, and is whole."""
+    if int.from_bytes(profile[:4]) > len(profile):
+        return False
     try:
         ImageCms.ImageCmsProfile(io.BytesIO(profile))
     except (OSError, ImageCms.PyCMSError):
@@ -145,8 +150,8 @@ _known: OrderedDict[tuple[bytes, str], bool] = OrderedDict()  # answers of `is_s
 
 def _to_srgb(samples: Samples) -> SampleArray | None:
     """RGB `(h,w,3)` of the same depth in sRGB, by the profile; None if it does not fit the levels or is damaged."""
-    if samples.profile[16:20] != _PROFILE_SPACES[samples.model]:  # for which libvips takes a profile of its own
-        return None
+    if samples.profile[16:20] != _PROFILE_SPACES[samples.model] or not is_readable(samples.profile):
+        return None  # libvips would take a profile of its own
     depth = 16 if samples.is_16_bit else 8
     pyvips = libvips()
     image = pyvips.Image.new_from_array(np.ascontiguousarray(samples.levels))

@@ -2,7 +2,7 @@
 
 Simonyan and Zisserman 2014. A trunk ends at its last feature map (paper 001 trims VGG-16 there) and serves both the router and the
 colorizers. What differs: `compact` is narrow and has batch norm and a sixth stage, so that the receptive field of its deepest tap
-covers a picture of 128 px; `deep` adds three convolutions to it and is wider at its end, where that costs little.
+covers a picture of 128 px; `deep` adds five convolutions to it and is wider at its end, where that costs little.
 """
 
 import torch
@@ -18,7 +18,7 @@ STRIDE = TRUNK_STRIDE
 TRUNKS: dict[str, tuple[list[str | int], bool]] = {
     # name: (channels of the convolutions, and M for a maximum over 2 x 2 pixels; batch norm)
     "compact": ([32, "M", 64, "M", 128, 128, "M", 256, 256, "M", 320, 320, "M", 384, 384], True),
-    "deep": ([32, "M", 64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 384, 384, 384, "M", 448, 448], True),
+    "deep": ([32, "M", 64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[384] * 4, "M", 448, 448], True),
     "vgg16": ([64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M"], False),
     "vgg19": ([64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M"], False),
 }

@@ -15,7 +15,7 @@ from operator import itemgetter
 
 _UTF8 = 0x800  # flag: the name is in UTF-8
 _UNICODE_PATH = 0x7075  # extra field
-_ENCODINGS = ("utf-8", "cp437", "cp866", "gb18030", "cp932", "cp850")  # more usual ones first
+_ENCODINGS = ("utf-8", "cp437", "cp866", "gb18030", "cp932", "cp850", "big5")  # more usual ones first
 _NO_READING = (9, "")  # how odd it is that a name is not valid in an encoding
 _ALPHABETS = ("cp437", "cp866", "cp850")
 _MAX_CHANCE = 3  # letters of other text that may be valid UTF-8 by chance, such as two Chinese characters
@@ -26,6 +26,8 @@ _WIDTHS = {"FULLWIDTH", "HALFWIDTH"}
 _ACCENTS = re.compile(r"[À-ɏ]{3,}")  # hardly any word has three in a row
 _FIRST_BYTES = re.compile(r"([âé]).\1|([ВГ]).\2.\2")  # of kana
 _SECOND_BYTES = re.compile(r"[^\W\d_a-zA-Z][@\[\\\]^`{|}]")  # of letters of two bytes
+_RARE_BIG5 = b"\xc9"  # first byte of the rare characters
+_NO_SLASH = re.compile(r"(?<=[^\x00-\x7f])\\(?=\.|$)")  # the second byte of a letter: it would hide the file, or make it a folder
 
 
 def entry_names(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
@@ -67,7 +69,8 @@ def _decoded(raw_names: Sequence[bytes]) -> list[str]:
     ]
     totals = {encoding: sum(reading.get(encoding, _NO_READING)[0] for reading in readings) for encoding in _ENCODINGS}
     order = sorted(_ENCODINGS, key=totals.__getitem__)
-    return [min((reading[encoding] for encoding in order if encoding in reading), key=itemgetter(0))[1] for reading in readings]
+    names = [min((reading[encoding] for encoding in order if encoding in reading), key=itemgetter(0))[1] for reading in readings]
+    return [_NO_SLASH.sub("_", name) for name in names]
 
 
 def _oddity(encoding: str, name: str) -> int:
@@ -82,6 +85,8 @@ def _oddity(encoding: str, name: str) -> int:
         odd += sum(len(pattern.findall(name)) for pattern in (_ACCENTS, _FIRST_BYTES, _SECOND_BYTES))
     if encoding == "gb18030":
         odd += 2 * sum(not _is_in(letter, "gb2312") for letter in letters)
+    if encoding == "big5":
+        odd += 2 * sum(letter.encode("big5", "replace") >= _RARE_BIG5 for letter in letters)
     for (before, script), (after, next_script) in pairwise(zip(letters, scripts, strict=True)):
         if script and next_script and script != next_script:
             odd += 1 if _EAST_ASIAN in (script, next_script) else 2

@@ -20,6 +20,7 @@ from models.errors import BrokenPicture, PictureTooLarge
 
 _ENTRY_BYTES = 1024  # generous size of an entry in the directory of an archive
 _LOCAL_HEADER = 30  # bytes before the name
+_LONGEST_END = 65_557  # bytes of the end of an archive with a comment
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
 
 
@@ -65,7 +66,7 @@ def _item_of_file(file: UploadFile, settings: Settings) -> Item:
 def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
     limited = _LimitedReader(file, (settings.max_items + 100) * _ENTRY_BYTES)
     try:
-        archive = zipfile.ZipFile(limited)
+        archive = _open(limited)
         limited.max_read = settings.max_batch_bytes
         named = zip(archive.infolist(), entry_names(archive.infolist()), strict=True)
         entries = [(entry, name) for entry, name in named if not name.endswith(("/", "\\")) and not is_system_file(name)]
@@ -90,6 +91,44 @@ def _items_of_archive(file: IO[bytes], settings: Settings) -> list[Item]:
         return _item(name, lambda: asyncio.to_thread(unpack))
 
     return [item_of(entry, name) for entry, name in entries]
+
+
+def _open(file: "_LimitedReader") -> zipfile.ZipFile:
+    """The archive, also if it says of a name that it is in UTF-8 and it is not, for which zipfile refuses the whole archive."""
+    try:
+        return zipfile.ZipFile(file)
+    except UnicodeDecodeError:
+        file.wrong_flags = _wrong_flags(file)
+        return zipfile.ZipFile(file)
+
+
+def _wrong_flags(file: "_LimitedReader") -> list[int]:
+    """The positions of the bytes that say so, in the directory and before the entry. APPNOTE 6.3.10, 4.3.7, 4.3.12 and 4.3.16."""
+    end = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, end - _LONGEST_END))
+    tail = file.read(end - start)
+    position = tail.rfind(b"PK\x05\x06")
+    size, offset = struct.unpack_from("<II", tail, position + 12)
+    first, found, entry = start + position - size, [], 0
+    file.seek(first)
+    directory = file.read(size)
+    while directory[entry : entry + 4] == b"PK\x01\x02":
+        (flags,) = struct.unpack_from("<H", directory, entry + 8)
+        lengths = struct.unpack_from("<HHH", directory, entry + 28)  # of name, extra field and comment
+        name = directory[entry + 46 : entry + 46 + lengths[0]]
+        if flags & _UTF8 and not _is_utf8(name):
+            (header,) = struct.unpack_from("<I", directory, entry + 42)
+            found += [first + entry + 9, first - offset + header + 7]
+        entry += 46 + sum(lengths)
+    return found
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refuse_overlaps(entries: Sequence[zipfile.ZipInfo]) -> None:
@@ -130,11 +169,12 @@ class _LimitedReader:
     """A file that refuses to read more than `max_read` bytes at once.
 
     The directory of an archive is read in one piece, at a place and of a length that the archive claims, which could fill the
-    memory.
+    memory. The flag for UTF-8 is cleared in the bytes at `wrong_flags`.
     """
 
     def __init__(self, file: IO[bytes], max_read: int) -> None:
         self._file, self.max_read = file, max_read
+        self.wrong_flags: Sequence[int] = ()
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def seekable(self) -> bool:
@@ -147,7 +187,15 @@ class _LimitedReader:
             self._file.seek(position)
         if size > self.max_read:
             raise ServiceError("too-large", "the archive has more entries than allowed: send it in parts.")
-        return self._file.read(size)
+        position = self._file.tell()
+        content = self._file.read(size)
+        if not self.wrong_flags:
+            return content
+        changed = bytearray(content)
+        for flag in self.wrong_flags:
+            if position <= flag < position + len(changed):
+                changed[flag - position] &= ~(_UTF8 >> 8)
+        return bytes(changed)
 
 
 def _check_size(size: int, settings: Settings) -> None:

@@ -1,7 +1,8 @@
 """The default family: a small decoder on the taps of a shared, frozen VGG trunk, which predicts a distribution over ab bins.
 
 It combines paper 001 (a frozen VGG encoder and a learned decoder) with paper 002 (ab bins, decoded by annealed mean) and the fusion
-of global features into every position of paper 000. What differs from 001: skip connections, nearest upsampling, no tanh.
+of global features into every position of paper 000. What differs from 001: skip connections, nearest upsampling, no tanh, and, if
+`heads` is given, self-attention at stride 16 (Vaswani et al. 2017), by which distant parts of a sky or a wall agree on a color.
 """
 
 import torch
@@ -21,6 +22,7 @@ class VggExpert(TapColorizer, BinColorizer):
     Args:
         trunk: the shared trunk.
         widths: channels at the strides 16, 8 and 4.
+        heads: of the self-attention at stride 16, of which the first width is a multiple; 0 for none.
         bins: number of ab bins; their centers are in the checkpoint.
         temperature: of the annealed mean; lower is more vivid.
         mute: how strongly uncertainty reduces chroma; see `AbBins.certainty`.
@@ -33,6 +35,7 @@ class VggExpert(TapColorizer, BinColorizer):
         self,
         trunk: VggTrunk,
         widths: tuple[int, int, int] = WIDTHS,
+        heads: int = 0,
         bins: int = 260,
         temperature: float = 0.38,
         mute: float = 0.0,
@@ -45,6 +48,7 @@ class VggExpert(TapColorizer, BinColorizer):
         self.deepest = nn.Conv2d(channels[32], deep, 1)
         self.whole = nn.Linear(channels[32], deep)
         self.up16 = UpStage(deep, channels[16], deep)
+        self.context = SelfAttention(deep, heads) if heads else nn.Identity()
         self.up8 = UpStage(deep, channels[8], middle)
         self.up4 = UpStage(middle, channels[4], fine)
         self.logits = nn.Conv2d(fine, bins, 1)
@@ -54,7 +58,7 @@ class VggExpert(TapColorizer, BinColorizer):
         """Features `(n,widths[2],h/4,w/4)`, the input of the last, 1 x 1 convolution `logits`."""
         whole = self.whole(taps[32].mean(dim=(2, 3)))
         x = F.relu(self.deepest(taps[32]) + whole[:, :, None, None])
-        x = self.up16(x, taps[16])
+        x = self.context(self.up16(x, taps[16]))
         x = self.up8(x, taps[8])
         fine: Tensor = self.up4(x, taps[4])
         return fine
@@ -83,3 +87,29 @@ class UpStage(nn.Module):
         x = F.relu(F.interpolate(x, scale_factor=2.0, mode="nearest") + self.before(self.lateral(tap)))
         x = F.relu(self.after(self.conv(x)))
         return x
+
+
+class SelfAttention(nn.Module):
+    """Adds to each position what it reads from all others. It adds nothing before it is trained.
+
+    Raises:
+        ValueError: `channels` is not a multiple of `heads`.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"{channels} channels cannot be split into {heads} heads: give a number that divides {channels}.")
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.queries_keys_values = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2).transpose(1, 2)  # (n, h * w, channels)
+        parts = self.queries_keys_values(self.norm(positions)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(parts[0], parts[1], parts[2])
+        added: Tensor = self.out(read.transpose(1, 2).flatten(2)).transpose(1, 2)
+        return x + added.reshape_as(x)

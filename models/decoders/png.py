@@ -7,6 +7,7 @@ from contextlib import suppress
 from models.decoders import vips
 from models.decoders.base import EncodedFile, Page
 from models.metadata import Metadata, decoded_text, read_exif, valid_dpi
+from models.samples import PROFILE_LEFT_OUT
 
 _XMP = "XML:com.adobe.xmp"
 _RAW_PROFILE = "Raw profile type "  # ImageMagick's way to store what PNG has no chunk for
@@ -31,6 +32,8 @@ class PngFile(EncodedFile):
     def decode(self, page: int, luma_only: bool = False) -> Page:
         image = vips.open_image("pngload_buffer", self._without_texts)
         samples, notes = vips.read_samples(image, has_alpha=image.hasalpha())
+        if not samples.profile and {b"iCCP", b"sRGB"} & {name for name, _ in _chunks(self._without_texts)} == {b"iCCP"}:
+            notes = (*notes, PROFILE_LEFT_OUT)  # by libpng
         orientation, metadata = _metadata(self._content, notes)
         return Page(samples, orientation, metadata)
 

@@ -31,6 +31,8 @@ _DEPTHS = (1, 2, 4, 8, 16, 32)  # bits of a channel that can be read
 _MAX_CHANNELS = 64
 _CONVERT = "develop it with a raw converter, and send a TIFF or JPEG"
 
+_PageDirectory = tuple[int, int | None, dict[int, Tag]]  # its number, the number of a subdirectory in it or None, and its tags
+
 
 class TiffFile(EncodedFile):
     """A TIFF file. Thumbnails and masks are not pages.
@@ -49,7 +51,7 @@ class TiffFile(EncodedFile):
             self._reader = TiffReader(content)
         except ValueError as error:
             raise BrokenPicture(f"the TIFF file cannot be read ({error}): export it again.") from error
-        directories = list(self._reader.directories())
+        self._directories = directories = list(self._reader.directories())
         if self._reader.ended_early:
             raise BrokenPicture("the TIFF file is truncated or damaged: it refers to a page that is not in it. Export it again.")
         if self._reader.most_entries > MAX_ENTRIES:
@@ -63,16 +65,17 @@ class TiffFile(EncodedFile):
                 self._content = self._reader.content = self._reader.with_short(number, valid, default)
         # libvips opens all directories for each of them
         self._has_unknown_compression = any(_first(tags, _COMPRESSION, 1) in _NOT_IN_LIBVIPS for tags in directories)
-        self._pages = _pages(directories)
+        self._pages = _pages(directories, self._reader)
         if len(self._pages) > MAX_PAGES:
             raise BrokenPicture(f"the TIFF file has {len(self._pages)} pages, and the limit is {MAX_PAGES}: send it in parts.")
-        self.sizes = [(int(_first(tags, _WIDTH)), int(_first(tags, _HEIGHT))) for _, tags in self._pages]
+        self.sizes = [(int(_first(tags, _WIDTH)), int(_first(tags, _HEIGHT))) for *_, tags in self._pages]
         if not self._pages or not all(width and height for width, height in self.sizes):
             raise BrokenPicture("the TIFF file has no picture, or one without a size: export it again.")
 
     def decode(self, page: int, luma_only: bool = False) -> Page:
-        _, tags = self._pages[page]
-        found = read_directory(self._reader, tags)
+        index, _, tags = self._pages[page]
+        described = self._directories[index] | tags  # a subdirectory with the full-size picture leaves its description outside
+        found = read_directory(self._reader, described)
         notes: tuple[str, ...] = ()
         if self._is_for_pillow(tags):
             samples = self._decode_by_pillow(page)
@@ -80,7 +83,7 @@ class TiffFile(EncodedFile):
             found = found._replace(orientation=1, dpi=found.dpi[::-1] if found.dpi and found.orientation >= 5 else found.dpi)
         else:
             samples, notes = self._decode_by_libvips(page)
-        metadata = Metadata(found.dpi, found.tags, _bytes(tags, _XMP), _iptc(tags), {}, (*notes, *found.notes))
+        metadata = Metadata(found.dpi, found.tags, _bytes(described, _XMP), _iptc(described), {}, (*notes, *found.notes))
         return Page(samples, found.orientation, metadata)
 
     def _is_for_pillow(self, tags: dict[int, Tag]) -> bool:
@@ -92,7 +95,9 @@ class TiffFile(EncodedFile):
         return self._has_unknown_compression or has_separate_tiles or is_cielab
 
     def _decode_by_pillow(self, page: int) -> Samples:
-        index, _ = self._pages[page]
+        index, inner, _ = self._pages[page]
+        if inner is not None:
+            raise BrokenPicture("the full-size picture of this TIFF file is of a kind that cannot be read: export it again.")
         with Image.open(io.BytesIO(self._content), formats=("TIFF",)) as image:
             image.seek(index)
             if sorted(image.size) != sorted(self.sizes[page]):
@@ -102,14 +107,15 @@ class TiffFile(EncodedFile):
             return Samples(levels, alpha, image.info.get("icc_profile") or b"")
 
     def _decode_by_libvips(self, page: int) -> tuple[Samples, tuple[str, ...]]:
-        index, tags = self._pages[page]
+        index, inner, tags = self._pages[page]
         extra = tags[_EXTRA_SAMPLES].numbers() if _EXTRA_SAMPLES in tags else ()
         has_alpha = bool(extra) and extra[0] in (_ASSOCIATED, _UNASSOCIATED)
         is_unsigned = _first(tags, _SAMPLE_FORMAT, 1) not in (_SIGNED, _FLOAT)  # which libvips inverts itself
         white_is_zero = not is_unsigned and _first(tags, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO
         try:
             strictness = "warning" if _TILE_WIDTH in tags else "error"  # missing tiles are no error of libvips
-            image = vips.open_image("tiffload_buffer", self._content, page=index, fail_on=strictness)
+            place = {"page": index} if inner is None else {"page": index, "subifd": inner}
+            image = vips.open_image("tiffload_buffer", self._content, fail_on=strictness, **place)
             self._check(image, page, tags)
             if _is_unconverted_ycbcr(tags):
                 image = image[0]
@@ -135,11 +141,21 @@ class TiffFile(EncodedFile):
             raise BrokenPicture(f"{kind} in separate planes cannot be read: export the TIFF file with one plane.")
 
 
-def _pages(directories: list[dict[int, Tag]]) -> list[tuple[int, dict[int, Tag]]]:
-    """The directories that are pages, with their numbers."""
-    numbered = [(index, tags) for index, tags in enumerate(directories) if _WIDTH in tags]
-    full = [(index, tags) for index, tags in numbered if not int(_first(tags, _SUBFILE)) & (_REDUCED | _MASK)]
-    return full or numbered[:1]
+def _pages(directories: list[dict[int, Tag]], reader: TiffReader) -> list[_PageDirectory]:
+    """The directories that are pages; if there are only thumbnails, the full-size pictures in their subdirectories."""
+    numbered: list[_PageDirectory] = [(index, None, tags) for index, tags in enumerate(directories) if _WIDTH in tags]
+    full = [page for page in numbered if _is_full_size(page[2])]
+    inside = [
+        (index, number, inner)
+        for index, _, tags in ([] if full else numbered)
+        for number, inner in enumerate(reader.directories_at(tags.get(SUBDIRECTORIES)))
+        if _WIDTH in inner and _is_full_size(inner)
+    ]
+    return full or inside or numbered[:1]
+
+
+def _is_full_size(tags: dict[int, Tag]) -> bool:
+    return not int(_first(tags, _SUBFILE)) & (_REDUCED | _MASK)
 
 
 def _unsupported(tags: dict[int, Tag]) -> str | None:

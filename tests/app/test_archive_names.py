@@ -123,6 +123,26 @@ def test_unicode_path_of_another_name_is_ignored() -> None:
     assert name_of(b"a.jpg", unicode_path("", b"a.jpg")) == "a.jpg"
 
 
+@pytest.mark.parametrize("name", ["許功蓋.png", "老照片.jpg", "家族/結婚.jpg", "臺灣 1950.jpg"])
+def test_traditional_chinese_code_page_is_recognized(name: str) -> None:
+    assert name_of(name.encode("big5")) == name
+
+
+@pytest.mark.parametrize("raw", ["誠.png".encode("gbk"), b"\x9a\x5c.png", "한글".encode("cp949") + b"\x5c.png", b"\xb3\x5c"])
+def test_second_byte_of_a_letter_hides_no_file(raw: bytes, client: TestClient) -> None:
+    content = raw_archive(RawEntry(raw, PICTURE), RawEntry(b"other.png", PICTURE))
+    entries, records = unpack(client.post("/v1/colorize/batch", files={"archive": content}).content)
+    assert len(entries) == len(records) == 2
+
+
+def test_name_that_is_not_utf8_against_its_flag_costs_no_other_picture(client: TestClient) -> None:
+    content = raw_archive(
+        RawEntry("Größe.png".encode("cp437"), PICTURE, flags=0x800), RawEntry("Ähre.png".encode(), PICTURE, flags=0x800)
+    )
+    entries, records = unpack(client.post("/v1/colorize/batch", files={"archive": content}).content)
+    assert list(entries) == [record["name"] for record in records] == ["Größe.png", "Ähre.png"]
+
+
 def test_name_with_backslash_byte_is_not_lost(client: TestClient) -> None:
     content = raw_archive(RawEntry("写真ソ.png".encode("cp932"), PICTURE), RawEntry(b"b.png", PICTURE))
     entries, records = unpack(client.post("/v1/colorize/batch", files={"archive": content}).content)

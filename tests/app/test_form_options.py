@@ -125,6 +125,8 @@ def test_option_given_twice_is_rejected(client: TestClient) -> None:
     assert detail_of(twice) == "'format' is given twice: give it once."
     in_both = post_form(client, "/v1/colorize", picture, ("format", None, "png"), query="?format=png")
     assert detail_of(in_both) == "'format' is given twice: give it once."
+    in_query = client.post("/v1/colorize?format=png&format=webp", files={"file": PICTURE})
+    assert detail_of(in_query) == "'format' is given twice: give it once."
 
 
 def test_second_picture_is_rejected_and_not_ignored(client: TestClient) -> None:

@@ -7,7 +7,7 @@ from models.ab_bins import AbBins
 from models.colorizers import COLORIZERS, Colorizer, TapColorizer
 from models.colorizers.pix2pix import Pix2Pix
 from models.colorizers.strided_cnn import StridedCnn
-from models.colorizers.vgg_expert import VggExpert
+from models.colorizers.vgg_expert import SelfAttention, VggExpert
 from models.vgg import VggTrunk
 
 SMALL: dict[str, dict[str, object]] = {"pix2pix": {"width": 8, "depth": 5}}
@@ -83,6 +83,26 @@ def test_saturation_scales_prediction_of_expert() -> None:
     with torch.inference_mode():
         assert torch.allclose(saturated(L), 1.5 * plain(L), atol=1e-4)
     assert isinstance(plain.bins, AbBins)
+
+
+def test_attention_of_expert_adds_nothing_before_training_and_reads_distant_positions_after() -> None:
+    torch.manual_seed(0)
+    trunk = VggTrunk().eval()
+    plain, attending = VggExpert(trunk).eval(), VggExpert(trunk, heads=4).eval()
+    assert isinstance(attending.context, SelfAttention)
+    attending.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.rand(1, 96, 4, 64)
+    with torch.inference_mode():
+        assert torch.equal(attending.context(x), x)
+        torch.nn.init.normal_(attending.context.out.weight)
+        other = x.clone()
+        other[..., -1] += 1  # at the right end, beyond what a convolution at the left end reads
+        assert not torch.allclose(attending.context(x)[..., 0], attending.context(other)[..., 0])
+
+
+def test_attention_refuses_a_number_of_heads_that_does_not_divide_the_channels() -> None:
+    with pytest.raises(ValueError, match="96 channels cannot be split into 5 heads: give a number that divides 96"):
+        VggExpert(VggTrunk(), heads=5)
 
 
 def test_pix2pix_noise_is_dropout_and_same_for_every_picture() -> None:

@@ -47,6 +47,18 @@ def scan(pages: list[Array]) -> bytes:
     return buffer.getvalue()
 
 
+def test_full_size_picture_in_a_subdirectory_of_a_thumbnail_is_taken(ensemble: Ensemble, pages: list[Array]) -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(pages[0][::4, ::4], subfiletype=1, subifds=1, photometric="minisblack", description="front", metadata=None)
+        writer.write(pages[0], subfiletype=0, photometric="minisblack", metadata=None)
+    output, _, _ = colorize(buffer.getvalue(), ensemble, Options(format="tiff"))
+    with tifffile.TiffFile(io.BytesIO(output)) as file:
+        (page,) = file.pages
+        assert np.abs(luma_of(page.asarray()) - pages[0]).max() <= 1
+        assert page.description == "front"
+
+
 def luma_of(rgb: Array) -> Array:
     return np.asarray(Image.fromarray(rgb).convert("L")).astype(int)
 

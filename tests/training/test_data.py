@@ -258,6 +258,17 @@ def test_pictures_are_drawn_by_weight(category_folders: Path, tmp_path: Path) ->
         shares(weights={"boat": 2.0})
 
 
+def test_frequencies_are_those_with_which_categories_are_drawn(category_folders: Path, tmp_path: Path) -> None:
+    entries = [entry for entry in prepare(category_folders).entries if entry.split == "train"]
+    sets = tuple({entry.set for entry in entries})
+    write_index(entries, tmp_path / "manifest.csv")
+    options = DataOptions(sets=sets, size=32, weights={"cat": 3.0}, evenness=0.4)
+    datasets = Datasets(options, tmp_path / "manifest.csv")
+    labels = torch.cat([training_batch(datasets.train, step, 100, 32, 0, options).labels for step in range(30)])
+    drawn = [float((labels == label).float().mean()) for label in range(len(datasets.categories))]
+    np.testing.assert_allclose(datasets.frequencies, drawn, atol=0.04)
+
+
 def test_several_sources_become_one_index(category_folders: Path, tmp_path: Path) -> None:
     shutil.copytree(category_folders, tmp_path / "copy")
     own, both = prepare(category_folders), prepare(category_folders, tmp_path / "copy")

@@ -39,8 +39,8 @@ def smoke_task(name: str, changes: tuple[str, ...], category: str, manifest: Pat
 
 
 def test_trunk_of_paper_001_stays_frozen_with_its_batch_statistics(manifest: Path, tmp_path: Path) -> None:
-    compact = ('task.trunk="compact"', 'task.weights="everyday"', "schedule.learning_rate=0.1")
-    task = smoke_task("hultgren-plain", (*SMALL, *compact), "cat", manifest, tmp_path)
+    trunk = ('task.trunk="deep"', 'task.weights="everyday"', "schedule.learning_rate=0.1")
+    task = smoke_task("hultgren-plain", (*SMALL, *trunk), "cat", manifest, tmp_path)
     network = task.network  # type: ignore[attr-defined]
     trunk = network.trunk
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
@@ -73,7 +73,7 @@ def test_backbones_of_paper_003_take_imagenet_weights_and_train_only_the_new_lay
         build_classifier(options.model_copy(update={"weights": ""}), classes=6)
 
 
-@pytest.mark.parametrize(("backbone", "known"), [("compact", "'', 'everyday'"), ("zhang", "''"), ("iizuka", "''")])
+@pytest.mark.parametrize(("backbone", "known"), [("deep", "'', 'everyday'"), ("zhang", "''"), ("iizuka", "''")])
 def test_own_backbones_refuse_other_weights_and_color_input(backbone: str, known: str) -> None:
     options = ClassificationOptions(kind="classification", backbone=backbone, weights="imagenet")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=f"task.weights is 'imagenet': for the backbone {backbone} give {known}\\."):
@@ -85,7 +85,7 @@ def test_own_backbones_refuse_other_weights_and_color_input(backbone: str, known
 @pytest.mark.parametrize(
     ("network", "weights", "message"),
     [
-        ("compact", "imagenet", "give trunk compact with weights everyday"),
+        ("deep", "imagenet", "give trunk deep with weights everyday"),
         ("vgg16", "everyday", "or vgg16 or vgg19 with weights imagenet"),
         ("oak", "imagenet", "no trunk 'oak'"),
     ],

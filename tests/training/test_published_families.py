@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 IMPORTED = ("siggraph17", "ddcolor")  # by `chromaroute bundle import`; no recipe trains them
 
 SMALL = (*AT_64_PX, "data.groups={}")
-COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')
+EVERYDAY_TRUNK = ('task.trunk="deep"', 'task.weights="everyday"')
 CAT = ("per_category=true", 'categories=["cat"]')
 SMALL_PIX2PIX = ("task.arguments={width=4, depth=6}", "task.discriminator_width=4")
 
@@ -47,12 +47,12 @@ def runs(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "everyday-trunk": SETS,
         "everyday-experts": (*SETS, *CAT, 'task.base="everyday-trunk"'),
         "piefke-colorize": (*SMALL, *CAT),
-        "hultgren-batch-norm": (*SMALL, *COMPACT),
+        "hultgren-batch-norm": (*SMALL, *EVERYDAY_TRUNK),
         "li-bins": (*SMALL, *CAT, "task.arguments.width=4"),
         "li-regression": (*SMALL, *CAT, "task.arguments.width=4"),
         "siswanto-cnn": (*SMALL, *CAT),
         "pix2pix-classes": (*SMALL, *CAT, *SMALL_PIX2PIX),
-        "hypercolumn": (*SMALL, *CAT, *COMPACT),
+        "hypercolumn": (*SMALL, *CAT, *EVERYDAY_TRUNK),
         "piefke-combined": (*SMALL, "task.size=64"),
     }
     for name, own in changes.items():
@@ -133,8 +133,8 @@ def test_judge_of_paper_002_scores_gray_colorized_annealed_and_true_pictures(man
 
 def test_embedded_bundle_can_be_the_base_of_another(manifest: Path, ensemble: Ensemble, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="everyday was trained on the categories"):
-        publish("bundle-photos64", manifest, tmp_path, tmp_path / "out")
-    base = load_base(tmp_path, "everyday", (*ensemble.bundle.router.categories, "general"), torch.device("cpu"))
+        publish("bundle-photos64", manifest, tmp_path, tmp_path / "out", "data.groups={}")
+    base = load_base(tmp_path, "everyday", torch.device("cpu"))
     trunk, served = ensemble.bundle.trunks[ensemble.bundle.manifest.router.trunk], ensemble.bundle.experts["general"]
     L = torch.linspace(0, 100, 64 * 64).view(1, 1, 64, 64)
     with torch.inference_mode():

@@ -9,26 +9,32 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.bundle import Bundle, load_bundle, verify_bundle
+from models.bundle import Bundle, load_bundle, read_weights, verify_bundle
 from models.decision import Decision
 from models.errors import BundleError, CheckpointError
 from models.imaging import Picture
 from models.torch_networks import TorchEnsemble
 from tests.cli_runner import invoke, set_options
 from tests.small_runs import SETS
+from training.config.recipe import DataOptions
+from training.config.recipe_files import load_recipe
 from training.data.dataset_index import DataError, read_index, write_index
+from training.data.datasets import Datasets
 from training.evaluation.results import Report
 from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST
 from training.networks.imagenet import imagenet_weights
 from training.networks.torchvision_compat import vgg
+from training.publishing.base import load_base
 
 pytestmark = pytest.mark.slow
+
+PARTS = ('base="everyday-close"', 'experts="everyday-experts"', 'general="everyday-general"')
 
 
 def publish(manifest: Path, runs: Path, out: Path, *changes: str) -> None:
     options = ["--smoke", "--data", manifest, "--runs", runs, "--out", out]
-    invoke("publish", "bundle-everyday", *options, *set_options((*SETS, *changes)))
+    invoke("publish", "bundle-everyday", *options, *set_options((*SETS, *PARTS, *changes)))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -137,6 +143,26 @@ def test_experts_of_another_base_cannot_be_published(manifest: Path, everyday_ru
     save_state(runs / "everyday-close" / BEST, tensors, {**meta, "step": 3})
     with pytest.raises(CheckpointError, match="fine-tuned from another everyday-close"):
         publish(manifest, runs, tmp_path / "out")
+
+
+def test_logits_of_the_router_are_lowered_by_the_logarithm_of_the_frequency(
+    manifest: Path, everyday_runs: Path, tmp_path: Path
+) -> None:
+    biases = []
+    for weight in (0.0, 1.0):
+        publish(manifest, everyday_runs, tmp_path / f"{weight}", f"router.prior_weight={weight}")
+        card = load_bundle(tmp_path / f"{weight}").manifest.router
+        biases.append(read_weights(tmp_path / f"{weight}" / card.file, card, "router")["dense.bias"].float())
+    frequencies = Datasets(load_recipe("everyday-close", SETS, smoke=True).data, manifest).frequencies
+    assert torch.allclose(biases[0][:-1] - biases[1][:-1], torch.from_numpy(np.log(frequencies[:-1])).float(), atol=0.02)
+    assert biases[0][-1] == biases[1][-1]  # of *general*
+
+
+def test_what_a_bundle_recipe_does_not_say_of_the_data_is_as_in_the_base(manifest: Path, everyday_runs: Path) -> None:
+    base = load_base(everyday_runs, "everyday-close", torch.device("cpu"))
+    trained = load_recipe("everyday-close", SETS, smoke=True).data
+    assert base.completed(DataOptions()) == trained
+    assert base.completed(DataOptions(limit=7)) == trained.model_copy(update={"limit": 7})
 
 
 def test_dataset_index_with_other_categories_than_the_base_is_rejected(manifest: Path, everyday_runs: Path, tmp_path: Path) -> None:

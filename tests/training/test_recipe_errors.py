@@ -27,7 +27,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "text for a number": {"width": "wide"},
     "none": {},
 }
-SMALL_TRUNK = {"trunk": "compact", "weights": "everyday"}
+SMALL_TRUNK = {"trunk": "deep", "weights": "everyday"}
 
 
 def write_recipe(path: Path, task: dict[str, Any]) -> str:
@@ -119,7 +119,7 @@ def check_argument_message(message: str, argument: str, network: type) -> None:
             {"kind": "classification", "backbone": "iizuka", "arguments": {"build": "x"}},
             "build: Input should be 'basic', 'dropout'",
         ),
-        ({"kind": "classification", "backbone": "compact", "arguments": {"network": "vgg16"}}, "network: Extra .*: give none"),
+        ({"kind": "classification", "backbone": "deep", "arguments": {"network": "vgg16"}}, "network: Extra .*: give none"),
         ({"kind": "combined", "size": 100}, "task.combined.size: Input should be a multiple of 32"),
         ({"kind": "joint", "trunk": "oak"}, "task.joint.trunk: Input should be 'compact', 'deep', 'vgg16' or 'vgg19'"),
         ({"kind": "regression", "family": "oak"}, "task.family is 'oak'.* give one of iizuka"),

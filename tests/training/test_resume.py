@@ -28,7 +28,7 @@ from training.tasks.regression import RegressionTask
 pytestmark = pytest.mark.slow
 
 CAT = 'categories=["cat"]'
-COMPACT = ('task.trunk="compact"', 'task.weights="everyday"')
+EVERYDAY_TRUNK = ('task.trunk="deep"', 'task.weights="everyday"')
 PIX2PIX = (
     CAT, 'data.groups={cat=["cat"], food=["food"], general=["general"]}', "task.arguments={width=8, depth=6}",
     "task.discriminator_width=8", *AT_64_PX,
@@ -43,7 +43,7 @@ PIX2PIX = (
         ("everyday-experts", ExpertTask, (CAT,)),
         ("everyday-refined", ExpertTask, (CAT,)),
         ("siswanto-cnn", RegressionTask, (CAT, *AT_64_PX)),
-        ("hultgren-dropout", RegressionTask, (*COMPACT, *AT_64_PX)),
+        ("hultgren-dropout", RegressionTask, (*EVERYDAY_TRUNK, *AT_64_PX)),
         ("pix2pix-classes", AdversarialTask, PIX2PIX),
         ("li-rebalanced", BinsTask, ()),
         ("piefke-combined-dropout", CombinedTask, ("task.size=64", *AT_64_PX)),

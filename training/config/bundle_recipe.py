@@ -13,6 +13,9 @@ class HeadRouter(Section):
 
     classifier: Literal["head"] = "head"
     risk: float = Field(0.1, gt=0, lt=1, description="share of the accepted pictures that may be misclassified")
+    prior_weight: float = Field(
+        0.0, ge=0, le=1, description="of the logarithm of a category's frequency in training, which is subtracted from its logit"
+    )
 
 
 class ImageNetRouter(Section):
@@ -45,4 +48,4 @@ class BundleRecipe(Section):
     working_size: int = Field(128, gt=0)
     colorfulness_price: float = Field(0.1, ge=0, description="ΔE94 that a unit of colorfulness is worth, in every category")
     margin: float = Field(1.0, ge=0, description="standard errors by which an expert must be better than the general one")
-    data: DataOptions = DataOptions()
+    data: DataOptions = Field(DataOptions(), description="the validation pictures; what is left out is as in the base")

@@ -37,6 +37,7 @@ class JointOptions(TaskOptions):
     init_from: str = Field("", description="the joint run to continue from; random weights if empty")
     trunk: Literal["compact", "deep", "vgg16", "vgg19"] = "compact"
     widths: tuple[int, int, int] = Field(WIDTHS, description="of the decoder of the general expert, at strides 16, 8 and 4")
+    heads: int = Field(0, ge=0, description="of the self-attention of the general expert at stride 16; 0 for none")
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     kind_weight: float = Field(
@@ -76,7 +77,7 @@ class RegressionOptions(TaskOptions):
     """Trains a regression colorizer with squared error on its own scale; all five papers have one.
 
     `trunk` and `weights` are those of the frozen trunk that some families read: `weights` is *imagenet* (of torchvision),
-    *everyday* (the compact trunk of the embedded bundle), or a file.
+    *everyday* (the trunk `deep` of the embedded bundle), or a file.
     """
 
     kind: Literal["regression"]
@@ -117,7 +118,7 @@ class ClassificationOptions(TaskOptions):
     """Trains a classifier of gray or colored pictures: papers 000 (its branch alone), 002 (the judge), 003 (three backbones)."""
 
     kind: Literal["classification"]
-    backbone: Literal["vgg19", "resnet50", "inception", "compact", "zhang", "iizuka", "vgg_small"] = "vgg19"
+    backbone: Literal["vgg19", "resnet50", "inception", "deep", "zhang", "iizuka", "vgg_small"] = "vgg19"
     arguments: dict[str, Any] = {}
     weights: str = Field("", description="imagenet, everyday or a file; random weights if empty")
     frozen: bool = Field(False, description="train only the new layers on top of the backbone")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.config.recipe import DataOptions
 from training.data.dataset_index import UNSEEN, DataError, Entry, digest, read_index
@@ -35,13 +36,12 @@ class Datasets:
     @cached_property
     def entries(self) -> list[Entry]:
         """The entries of the index; only those that `data.groups` names, if it is given."""
-        entries = read_index(self.index)
         if not self.data.groups:
-            return entries
+            return self._index_entries
         patterns = [pattern for group in self.data.groups.values() for pattern in group]
-        if unknown := sorted(pattern for pattern in patterns if not any(_matches(entry, pattern) for entry in entries)):
+        if unknown := sorted(pattern for pattern in patterns if not any(_matches(kind, pattern) for kind in self._group_of)):
             raise DataError(f"{self.index} has no pictures of {', '.join(unknown)}, which data.groups names.")
-        return [entry for entry in entries if self.category(entry)]
+        return [entry for entry in self._index_entries if self.category(entry)]
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -77,6 +77,17 @@ class Datasets:
         return train.labeled(), self._pack(self.data.validation_sets, "val", self.classes).labeled()
 
     @cached_property
+    def frequencies(self) -> NDArray[np.float64]:
+        """The share of each of `categories` among the labeled pictures that are drawn in training."""
+        entries = select(self.entries, self.data.sets, "train", self.data.limit)
+        pictures = Counter(entry.kind for entry in entries)
+        counts = np.array([pictures[kind] for kind in self.kinds])
+        category_of = {entry.kind: self.category(entry) for entry in entries}
+        drawn = dict(zip(self.kinds, counts * self._picture_weights(counts), strict=True))
+        shares = np.array([sum(drawn[kind] for kind in category_of if category_of[kind] == name) for name in self.categories])
+        return shares / shares.sum()
+
+    @cached_property
     def tiny(self) -> Pack | None:
         """The pictures of Tiny ImageNet without labels, if the recipe uses them."""
         if not self.data.tiny_interval:
@@ -110,27 +121,39 @@ class Datasets:
 
     def category(self, entry: Entry) -> str:
         """The category of a picture: its own, or the first group that names it; empty for none."""
-        if not self.data.groups:
-            return entry.category
+        return self._group_of[entry.kind] if self.data.groups else entry.category
+
+    @cached_property
+    def _index_entries(self) -> list[Entry]:
+        return read_index(self.index)
+
+    @cached_property
+    def _group_of(self) -> dict[str, str]:
+        """The group of each SET/CATEGORY of the index; empty for none."""
         groups = self.data.groups.items()
-        return next((name for name, patterns in groups if any(_matches(entry, pattern) for pattern in patterns)), "")
+        return {
+            kind: next((name for name, patterns in groups if any(_matches(kind, pattern) for pattern in patterns)), "")
+            for kind in {entry.kind for entry in self._index_entries}
+        }
 
     @cached_property
     def _tiny_entries(self) -> list[Entry]:
-        return select(read_index(self.index), ("tiny",), "train")
+        return select(self._index_entries, ("tiny",), "train")
 
     def _weighted(self, pack: Pack) -> Pack:
         """The pack with the weights that the recipe asks for."""
-        patterns = self.data.weights
-        if unused := sorted(pattern for pattern in patterns if not any(_kind_matches(kind, pattern) for kind in self.kinds)):
-            raise DataError(f"{self.index} has no training pictures of {', '.join(unused)}, which data.weights names.")
-        if not patterns and not self.data.evenness:
+        if not self.data.weights and not self.data.evenness:
             return pack
-        counts = np.bincount(pack.kinds, minlength=len(self.kinds)).clip(1)
-        factors = [
-            next((weight for pattern, weight in patterns.items() if _kind_matches(kind, pattern)), 1.0) for kind in self.kinds
-        ]
-        return replace(pack, weights=(np.array(factors) * counts**-self.data.evenness)[pack.kinds])
+        return replace(pack, weights=self._picture_weights(np.bincount(pack.kinds, minlength=len(self.kinds)))[pack.kinds])
+
+    def _picture_weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How often a picture of each kind is drawn, by the number of pictures of the kind."""
+        patterns = self.data.weights
+        if unused := sorted(pattern for pattern in patterns if not any(_matches(kind, pattern) for kind in self.kinds)):
+            raise DataError(f"{self.index} has no training pictures of {', '.join(unused)}, which data.weights names.")
+        factors = [next((weight for pattern, weight in patterns.items() if _matches(kind, pattern)), 1.0) for kind in self.kinds]
+        weights: NDArray[np.float64] = np.array(factors) * counts.clip(1) ** -self.data.evenness
+        return weights
 
     @property
     def _folder(self) -> Path:
@@ -143,11 +166,7 @@ class Datasets:
         return load_pack(entries, categories, self.data.size, self._folder, self.category, self.kinds)
 
 
-def _matches(entry: Entry, pattern: str) -> bool:
-    return _kind_matches(entry.kind, pattern)
-
-
-def _kind_matches(kind: str, pattern: str) -> bool:
+def _matches(kind: str, pattern: str) -> bool:
     """Whether a pattern names a kind SET/CATEGORY, or without a slash its category."""
     return fnmatchcase(kind if "/" in pattern else kind.partition("/")[2], pattern)
 

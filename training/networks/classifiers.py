@@ -21,10 +21,10 @@ from training.config.task_options import ClassificationOptions
 from training.networks.imagenet import imagenet_weights
 from training.networks.state_dicts import select_prefix
 from training.networks.torchvision_compat import inception, resnet, vgg
-from training.networks.trunks import everyday_trunk
+from training.networks.trunks import EVERYDAY_TRUNK, everyday_trunk
 
 # the weights that exist for backbones that are not torchvision's, which only read gray
-OWN_WEIGHTS: dict[str, tuple[str, ...]] = {"compact": ("everyday",), "zhang": (), "iizuka": ()}
+OWN_WEIGHTS: dict[str, tuple[str, ...]] = {EVERYDAY_TRUNK: ("everyday",), "zhang": (), "iizuka": ()}
 
 
 class Classifier(nn.Module):
@@ -133,8 +133,8 @@ def build_classifier(options: ClassificationOptions, classes: int, pretrained: b
         if options.backbone == "zhang":
             zhang = ZhangFeatures(**options.arguments)
             features, width = zhang, zhang.encoder.channels
-        elif options.backbone == "compact":
-            trunk = VggTrunk("compact")
+        elif options.backbone == EVERYDAY_TRUNK:
+            trunk = VggTrunk(EVERYDAY_TRUNK)
             features, width = TrunkFeatures(trunk), trunk.channels[32]
             if weights:
                 trunk.load_state_dict(everyday_trunk())

@@ -12,13 +12,15 @@ from models.vgg import TRUNKS, VggTrunk
 from training.config.section import RecipeError
 from training.networks.imagenet import imagenet_weights
 
+EVERYDAY_TRUNK = "deep"  # the network of the embedded bundle's trunk
+
 
 def frozen_trunk(network: str, weights: str) -> VggTrunk:
     """A trunk that is not trained: no gradients, and batch norm uses its running statistics.
 
     Args:
         network: a key of `TRUNKS`.
-        weights: *imagenet*, *everyday* (only for `compact`), or a file with torchvision's weights of the network.
+        weights: *imagenet*, *everyday* (only for `deep`), or a file with torchvision's weights of the network.
 
     Raises:
         RecipeError: there is no such trunk, or the weights are those of another one.
@@ -33,9 +35,9 @@ def frozen_trunk(network: str, weights: str) -> VggTrunk:
 
 def trunk_weights(network: str, weights: str) -> dict[str, Tensor]:
     """The tensors of a trunk; arguments and errors as for `frozen_trunk`."""
-    if (network == "compact") != (weights == "everyday"):
+    if (network == EVERYDAY_TRUNK) != (weights == "everyday"):
         raise RecipeError(
-            f"the trunk {network!r} has no weights {weights!r}: give trunk compact with weights everyday, "
+            f"the trunk {network!r} has no weights {weights!r}: give trunk {EVERYDAY_TRUNK} with weights everyday, "
             "or vgg16 or vgg19 with weights imagenet or a file of torchvision's."
         )
     if weights == "everyday":
@@ -48,6 +50,6 @@ def everyday_trunk() -> dict[str, Tensor]:
     """The tensors of the embedded bundle's trunk."""
     manifest, _ = read_manifest(EVERYDAY)
     for name, card in manifest.trunks.items():
-        if card.arguments == {"network": "compact"}:
+        if card.arguments == {"network": EVERYDAY_TRUNK}:
             return read_weights(EVERYDAY / card.file, card, f"trunk {name}")
-    raise CheckpointError("the embedded bundle has no compact trunk.")
+    raise CheckpointError(f"the embedded bundle has no trunk {EVERYDAY_TRUNK!r}.")

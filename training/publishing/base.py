@@ -10,15 +10,19 @@ from torch import Tensor
 
 from models.bundle import read_weights
 from models.bundle_header import EVERYDAY
-from models.colorizers.vgg_expert import WIDTHS, VggExpert
+from models.colorizers.vgg_expert import VggExpert
 from models.errors import CheckpointError
 from models.manifest import Card, read_manifest
 from models.vgg import VggTrunk
+from training.config.recipe import DataOptions
+from training.config.recipe_files import load_recipe
 from training.data.dataset_index import DataError
 from training.loop.checkpoints import file_digest, load_state
 from training.loop.run_folder import BEST
 from training.networks.state_dicts import select_prefix
 from training.runs.trained import BASE, TrainedColorizer
+
+EVERYDAY_RECIPE = "everyday-joint"  # by which the base of the embedded bundle was trained
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,22 @@ class Base:
         """The digest of its training data."""
         return str(self.meta["origin"]["data"])
 
+    def completed(self, data: DataOptions) -> DataOptions:
+        """The options of data, with those of its training where they are not set."""
+        return DataOptions.model_validate(self.meta["origin"]["recipe"]["data"] | data.model_dump(exclude_unset=True))
+
+    def check_categories(self, categories: tuple[str, ...]) -> None:
+        """Check that the pictures for publishing have the categories of its head.
+
+        Raises:
+            DataError: they have others.
+        """
+        if self.categories != categories:
+            raise DataError(
+                f"{self.name} was trained on the categories {', '.join(self.categories)}, "
+                f"and the dataset index has {', '.join(categories)}: publish with the index of the training."
+            )
+
     @property
     def normalize_tones(self) -> bool:
         """Whether its networks read pictures of normalized tones."""
@@ -48,29 +68,23 @@ class Base:
 
     def general(self, size: int) -> TrainedColorizer:
         """Its general decoder, for pictures of `size` pixels."""
-        arguments = {"widths": self.meta["widths"]}
+        arguments = self.meta["decoder"]
         network = VggExpert(self.trunk, **arguments).eval().to(next(self.trunk.parameters()).device)
         tensors = select_prefix(self.tensors, "expert.")
         network.load_state_dict(tensors)
         return TrainedColorizer(network, "vgg_expert", arguments, tensors, size, BASE, self.meta)
 
 
-def load_base(runs: Path, name: str, categories: tuple[str, ...], device: torch.device) -> Base:
-    """The joint run of that name, which must have these categories; *everyday* is the embedded bundle.
+def load_base(runs: Path, name: str, device: torch.device) -> Base:
+    """The joint run of that name; *everyday* is the embedded bundle.
 
     Raises:
         CheckpointError: there is no such run, or it is one of another task.
-        DataError: it was trained on other categories.
     """
     folder = EVERYDAY if name == "everyday" else runs / name
     tensors, meta, digest = _embedded() if name == "everyday" else (*load_state(folder / BEST), file_digest(folder / BEST))
     if not isinstance(meta.get("trunk"), str):
         raise CheckpointError(f"{folder} has no trunk: the base of a bundle is a run of the task `joint`.")
-    if tuple(meta["categories"]) != categories:
-        raise DataError(
-            f"{folder} was trained on the categories {', '.join(meta['categories'])}, "
-            f"and the dataset index has {', '.join(categories)}: publish with the index of the training."
-        )
     trunk = VggTrunk(meta["trunk"]).eval().to(device)
     trunk.load_state_dict(select_prefix(tensors, "trunk."))
     return Base(name, digest, tensors, meta, trunk)
@@ -89,9 +103,9 @@ def _embedded() -> tuple[dict[str, Tensor], dict[str, Any], str]:
     }
     meta = {
         "trunk": trunk.arguments["network"],
-        "widths": expert.arguments.get("widths", WIDTHS),
+        "decoder": {name: expert.arguments[name] for name in ("widths", "heads") if name in expert.arguments},
         "categories": [*router.arguments["categories"], router.fallback],
         "normalize_tones": trunk.normalize_tones,
-        "origin": {"data": router.data},
+        "origin": {"data": router.data, "recipe": load_recipe(EVERYDAY_RECIPE).model_dump(mode="json")},
     }
     return tensors, meta, hashlib.sha256(content).hexdigest()

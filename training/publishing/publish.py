@@ -33,8 +33,11 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
         raise RecipeError(
             "the recipe has no base, whose head would be the router: set `base` to a joint run, or the router imagenet."
         )
-    datasets, torch_device = Datasets(recipe.data, index), single_process(device).device
-    base = load_base(runs, recipe.base, datasets.categories, torch_device) if recipe.base else None
+    torch_device = single_process(device).device
+    base = load_base(runs, recipe.base, torch_device) if recipe.base else None
+    datasets = Datasets(base.completed(recipe.data) if base else recipe.data, index)
+    if base:
+        base.check_categories(datasets.categories)
     cards = CardBuilder(recipe.license, base, recipe.working_size)
     categories = [name for name in datasets.categories if name != GENERAL or base is not None or recipe.general]
     if isinstance(recipe.router, ImageNetRouter):
@@ -42,7 +45,7 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
         categories = list(dict.fromkeys((*mapped, *categories, recipe.router.fallback)))
     else:
         assert base is not None
-        router = head_router(base, datasets.val, recipe.router.risk, cards, console)
+        router = head_router(recipe.router, base, datasets, cards, console)
     experts, expert_of = ExpertSelector(recipe, datasets, runs, base, cards, torch_device, console).select(categories)
     cards.drop_unused(router, experts)
     manifest = Manifest(

@@ -67,8 +67,8 @@ class ReadoutScores:
 
 @torch.no_grad()
 def score_readouts(network: Colorizer, arguments: dict[str, Any], batches: Iterable[Batch]) -> ReadoutScores:
-    """Score a network with all its readouts; a network without a choice of readouts is scored with its `arguments`."""
-    readouts = tuple(asdict(readout) for readout in READOUTS) if isinstance(network, VggExpert) else (arguments,)
+    """Score a network with all its readouts, in addition to its `arguments`; one without a choice of readouts just with these."""
+    readouts = tuple(arguments | asdict(readout) for readout in READOUTS) if isinstance(network, VggExpert) else (arguments,)
     errors, predicted_colorfulness, true_colorfulness = [], [], []
     for batch in batches:
         L, truth = F.avg_pool2d(batch.L, 4), F.avg_pool2d(batch.ab, 4)  # at the resolution of the predictions

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from rich.console import Console
+from torch.nn import functional as F
 
 from models.classifiers import HeadClassifier
 from models.imagenet import imagenet_categories
 from models.manifest import RouterCard, TrunkCard
-from training.config.bundle_recipe import ImageNetRouter
+from training.config.bundle_recipe import HeadRouter, ImageNetRouter
 from training.data.batches import plain_batches
-from training.data.datasets import GENERAL
-from training.data.packs import Pack
+from training.data.datasets import GENERAL, Datasets
 from training.networks.imagenet import imagenet_weights
 from training.networks.state_dicts import select_prefix
 from training.publishing.base import Base
@@ -18,17 +20,25 @@ from training.publishing.calibration import choose_temperature, choose_threshold
 from training.publishing.cards import IMAGENET_LICENSE, CardBuilder
 
 
-def head_router(base: Base, val: Pack, risk: float, cards: CardBuilder, console: Console) -> RouterCard:
-    """The head of the base, with a temperature and a threshold chosen on validation pictures."""
+def head_router(options: HeadRouter, base: Base, datasets: Datasets, cards: CardBuilder, console: Console) -> RouterCard:
+    """The head of the base, with a temperature and a threshold chosen on validation pictures.
+
+    Categories that are frequent in training are not preferred by as much (logit adjustment after training, Menon et al. 2021,
+    section 4.1). What differs: a share of the logarithm, and not for *general*, which is no category.
+    """
     device = next(base.trunk.parameters()).device
     head = HeadClassifier(base.trunk.channels, base.categories[:-1]).eval().to(device)
     tensors = select_prefix(base.tensors, "head.")
+    if options.prior_weight:
+        prior = torch.from_numpy(np.log(datasets.frequencies[:-1].clip(1e-6))).float()
+        tensors["dense.bias"] = tensors["dense.bias"] - options.prior_weight * F.pad(prior, (0, 1)).to(tensors["dense.bias"].device)
     head.load_state_dict(tensors)
-    batches = (batch.to(device) for batch in plain_batches(val.labeled(), 32, cards.working_size, base.normalize_tones))
+    val = datasets.val.labeled()
+    batches = (batch.to(device) for batch in plain_batches(val, 32, cards.working_size, base.normalize_tones))
     logits, labels = router_logits(base.trunk, head, batches)
     temperature = choose_temperature(logits, labels)
     probabilities = (logits / temperature).softmax(dim=1)
-    threshold = choose_threshold(probabilities, labels, risk)
+    threshold = choose_threshold(probabilities, labels, options.risk)
     top1 = float((probabilities.argmax(dim=1) == labels).float().mean())
     console.print(f"router: top-1 {top1:.1%}, temperature {temperature}, threshold {threshold}")
     return cards.card(

@@ -45,8 +45,8 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
         self.trunk = VggTrunk(meta["trunk"]).requires_grad_(False).eval()
         self.trunk.load_state_dict(select_prefix(tensors, "trunk."))
         self.trunk.to(self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.widths = tuple(meta["widths"])
-        self.expert = VggExpert(self.trunk, self.widths)
+        self.decoder = meta["decoder"]
+        self.expert = VggExpert(self.trunk, **self.decoder)
         self.expert.load_state_dict(select_prefix(tensors, "expert.") if decoder is None else _load_decoder(decoder, base))
         self.frozen = freeze_others(self.expert, options.parts)
         self.recipe.schedule.check_sizes(STRIDE)
@@ -98,7 +98,7 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
             self.adversarial_loss.train_state.load(state, "discriminator.")
 
     def meta(self) -> dict[str, Any]:
-        return {"family": "vgg_expert", "arguments": {"widths": self.widths}, "category": self.context.category}
+        return {"family": "vgg_expert", "arguments": self.decoder, "category": self.context.category}
 
 
 def freeze_others(network: nn.Module, parts: Sequence[str]) -> nn.ModuleList:

@@ -29,10 +29,10 @@ from training.tasks.base import ColorizationTask, TaskContext, build_network
 class JointNetwork(nn.Module):
     """A trunk with a colorizer, a classifier of categories, and a classifier of the kinds that they consist of."""
 
-    def __init__(self, trunk: str, widths: tuple[int, int, int], categories: tuple[str, ...], kinds: int) -> None:
+    def __init__(self, trunk: str, decoder: dict[str, Any], categories: tuple[str, ...], kinds: int) -> None:
         super().__init__()
         self.trunk = VggTrunk(trunk)
-        self.expert = VggExpert(self.trunk, widths)
+        self.expert = VggExpert(self.trunk, **decoder)
         self.head = HeadClassifier(self.trunk.channels, categories)
         self.kind_head = HeadClassifier(self.trunk.channels, [str(index) for index in range(kinds - 1)])
 
@@ -47,8 +47,9 @@ class JointTask(ColorizationTask[JointOptions]):
         datasets, tiny = context.datasets, context.datasets.tiny
         self.train_pack, self.val_pack, self.tiny_pack = datasets.train, datasets.val, tiny
         torch.manual_seed(self.recipe.seed)
+        self.decoder = {"widths": options.widths, "heads": options.heads}
         self.network = build_network(
-            "the joint network", JointNetwork, options.trunk, options.widths, self.train_pack.categories[:-1], len(datasets.kinds)
+            "the joint network", JointNetwork, options.trunk, self.decoder, self.train_pack.categories[:-1], len(datasets.kinds)
         )  # fmt: skip
         if context.earlier_checkpoint is not None:
             _load_initial_weights(context.earlier_checkpoint, self.network)
@@ -98,10 +99,9 @@ class JointTask(ColorizationTask[JointOptions]):
         return {name: tensor for name, tensor in self._network().state_dict().items() if not name.startswith("kind_head.")}
 
     def meta(self) -> dict[str, Any]:
-        options = self.options
         tones = self.recipe.data.normalize_tones
         categories = self.train_pack.categories
-        return {"trunk": options.trunk, "widths": options.widths, "categories": categories, "normalize_tones": tones}
+        return {"trunk": self.options.trunk, "decoder": self.decoder, "categories": categories, "normalize_tones": tones}
 
     def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean cross-entropy over all pictures, to which those without a label add nothing."""
