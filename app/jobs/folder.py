@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from app.batches.uploads import Item
 from app.errors import PROBLEM_TYPES, ServiceError, problem_of
@@ -62,8 +62,8 @@ class JobCard(BaseModel):
 class StoredRecord(ItemRecord):
     """The record of an item, with size and CRC-32 of its output."""
 
-    size: int | None = None
-    crc32: int | None = None
+    size: int | None = Field(None, ge=0, lt=2**32)  # what an archive can hold; a damaged record may have any number
+    crc32: int | None = Field(None, ge=0, lt=2**32)
 
 
 class JobFolder:

@@ -48,7 +48,7 @@ def page(browser: Browser, page_server: Server) -> Iterator[Page]:
     page.on("console", lambda line: violations.append(line.text) if "Content Security Policy" in line.text else None)
     page.on("request", lambda request: urls.append(request.url))
     page.goto(page_server.address)
-    expect(page.locator("#categories option")).to_have_count(22)
+    expect(page.locator("#categories option")).to_have_count(25)
     yield page
     context.close()
     assert violations == []

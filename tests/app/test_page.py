@@ -203,7 +203,7 @@ def test_page_asks_for_api_key(browser: Browser, scans: Path, tmp_path: Path) ->
         page.fill("#key", secret)
         page.get_by_role("button", name="Use this key").click()
         expect(page.locator("#category")).to_have_text("flower")
-        expect(page.locator("#categories option")).to_have_count(22)
+        expect(page.locator("#categories option")).to_have_count(25)
         page.set_input_files("#files", [scans / "cat.jpg", scans / "city.jpg"])
         expect(page.locator("#grid li.done")).to_have_count(2, timeout=30_000)
         with page.expect_download() as download:

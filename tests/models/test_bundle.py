@@ -107,7 +107,10 @@ def test_file_of_other_format_is_rejected(copy: Path) -> None:
         (lambda m: m["router"].update(trunk="oak"), "the trunk 'oak'"),
         (lambda m: m["router"].update(threshold=2), "router.threshold"),
         (lambda m: m["experts"]["general"].update(file="../../etc/passwd.safetensors"), "experts.general.file"),
-        (lambda m: m["experts"]["general"].update(family="crayon"), "no family 'crayon': give one of vgg_expert"),
+        (
+            lambda m: [expert.update(family="crayon") for expert in m["experts"].values()],
+            "no family 'crayon': give one of vgg_expert",
+        ),
         (lambda m: m["experts"]["general"].update(arguments={"depth": 3}), "expert general.*depth"),
         (lambda m: m["experts"]["general"].update(trunk=None), "needs a trunk"),
         (lambda m: m["router"].update(family="resnet"), "no classifier 'resnet'"),
@@ -139,17 +142,17 @@ def test_expert_cache_evicts_and_reloads_experts(copy: Path, photographs: dict[s
     assert isinstance(cache, ExpertCache)
     assert len(cache.loaded) == 2 < len(cache)
     picture = decode_picture(photographs["flower"])
-    for category in ("flower", "road", "house", "flower"):
+    for category in ("bird", "city", "house", "bird"):
         expected, _ = TorchEnsemble(unlimited).predict(picture, Options(category=category))
         actual, _ = TorchEnsemble(limited).predict(picture, Options(category=category))
         assert np.array_equal(actual, expected)
         assert cache.loaded[-1] == unlimited.manifest.categories[category]
         assert len(cache.loaded) <= 2
     assert "house" in cache.loaded
-    assert "road" not in cache.loaded
-    (copy / "road.safetensors").write_bytes(b"other")
-    with pytest.raises(CheckpointError, match="expert road"):
-        cache["road"]
+    assert "city" not in cache.loaded
+    (copy / "city.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="expert city"):
+        cache["city"]
 
 
 def decode_picture(image: Image.Image) -> Picture:

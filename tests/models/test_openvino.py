@@ -49,7 +49,8 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content = file.read_bytes()
         manifest["experts"][family] = {
             "family": family, "arguments": {}, "file": file.name, "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content), "trunk": trunk_name if taps else None, "category": category, "working_size": 128,
+            "bytes": len(content), "trunk": trunk_name if taps else None, "category": category,
+            "working_size": 160, "normalize_tones": True,
         }  # fmt: skip
         manifest["categories"][category] = family
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -110,7 +111,7 @@ def test_models_are_made_once_unless_they_are_damaged(
     load_ensemble(families, options(copy))
     assert made == []
     (models,) = copy.iterdir()
-    weights = models / "trunk-everyday-close.bin"
+    weights = models / "trunk-everyday-joint.bin"
     content = bytearray(weights.read_bytes())
     content[1000] ^= 1
     weights.unlink()
