@@ -145,7 +145,7 @@ def _pages(directories: list[dict[int, Tag]], reader: TiffReader) -> list[_PageD
     """The directories that are pages; if there are only thumbnails, the full-size pictures in their subdirectories."""
     numbered: list[_PageDirectory] = [(index, None, tags) for index, tags in enumerate(directories) if _WIDTH in tags]
     full = [page for page in numbered if _is_full_size(page[2])]
-    inside = [
+    inside: list[_PageDirectory] = [
         (index, number, inner)
         for index, _, tags in ([] if full else numbered)
         for number, inner in enumerate(reader.directories_at(tags.get(SUBDIRECTORIES)))

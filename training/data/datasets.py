@@ -84,8 +84,9 @@ class Datasets:
         counts = np.array([pictures[kind] for kind in self.kinds])
         category_of = {entry.kind: self.category(entry) for entry in entries}
         drawn = dict(zip(self.kinds, counts * self._picture_weights(counts), strict=True))
-        shares = np.array([sum(drawn[kind] for kind in category_of if category_of[kind] == name) for name in self.categories])
-        return shares / shares.sum()
+        totals = [sum(drawn[kind] for kind in category_of if category_of[kind] == name) for name in self.categories]
+        shares: NDArray[np.float64] = np.array(totals) / sum(totals)
+        return shares
 
     @cached_property
     def tiny(self) -> Pack | None:
