@@ -154,4 +154,4 @@ bundle: $(VENV)/dev.done
 	$(TRAIN) train everyday-joint $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
 	$(TRAIN) train everyday-readouts $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
-	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 42 --out $(WORK)/report,--out docs/report)
+	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 24 --out $(WORK)/report,--out docs/report)

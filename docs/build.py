@@ -28,7 +28,7 @@ from app.settings import Settings
 from models.bundle_header import EVERYDAY
 from models.options import Options, valid_values
 from training.report.formatting import table
-from training.report.goals import GoalReports, goals_table
+from training.report.goals import GoalReports, goals_table, old_prints_table
 from training.report.render import read_report, readme_table, render_again, render_markdown
 from training.report.samples import packaged_samples
 
@@ -66,10 +66,13 @@ def generated_texts() -> Iterator[tuple[Path, str]]:
     """Every text file with generated parts, and what it should contain."""
     photographs = read_report(REPORT / "report.json")
     measured = {path.stem: read_report(path) for path in MEASURED.glob("*.json")}
-    goals = goals_table(GoalReports(photographs, **measured))
+    reports = GoalReports(photographs, **measured)
+    goals = goals_table(reports)
     yield ROOT / "README.md", replaced(ROOT / "README.md", "scores", readme_table(photographs))
     yield EVERYDAY / "CARD.md", replaced(EVERYDAY / "CARD.md", "goals", goals)
     yield DOCS / "results.md", replaced(DOCS / "results.md", "goals", goals)
+    old_photographs = DOCS / "old-photographs.md"
+    yield old_photographs, replaced(old_photographs, "old-prints", old_prints_table(reports))
     api = replaced(DOCS / "api.md", "options", options_table())
     yield DOCS / "api.md", replace_part(api, "problems", problems_table(), DOCS / "api.md")
     yield DOCS / "operations.md", replaced(DOCS / "operations.md", "settings", settings_table())

@@ -57,7 +57,7 @@ def test_readme_is_short_and_shows_every_way_of_calling() -> None:
             "bundle SMOKE=1 DATA=tests",
             [
                 "prepare tests",
-                *(f"train everyday-{name}" for name in ("trunk", "wide", "close", "general", "experts")),
+                *(f"train everyday-{name}" for name in ("joint", "readouts")),
                 "publish bundle-everyday",
                 "evaluate data/smoke",
             ],

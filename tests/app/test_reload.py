@@ -88,7 +88,7 @@ def test_reload_follows_changed_symlink(folder: Path, tmp_path: Path, cat: bytes
     with TestClient(create_app(Settings(bundle=link, jobs=False, expert_bytes=1))) as client:
         link.unlink()
         link.symlink_to(other)
-        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200  # still from the old folder
+        assert client.post("/v1/colorize?category=bird", files={"file": cat}).status_code == 200  # still from the old folder
         assert client.post("/v1/bundle/reload").json()["bundle"].startswith("other@")
 
 
@@ -97,10 +97,10 @@ def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None
     settings = Settings(bundle=folder, jobs=False, expert_bytes=1, engine="torch")
     with TestClient(create_app(settings)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        assert client.post("/v1/colorize?category=flower", files={"file": cat}).status_code == 200
+        assert client.post("/v1/colorize?category=bird", files={"file": cat}).status_code == 200
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
-        (folder / "flower.safetensors").write_bytes(b"another")
-        response = client.post("/v1/colorize?category=flower", files={"file": cat})
+        (folder / "bird.safetensors").write_bytes(b"another")
+        response = client.post("/v1/colorize?category=bird", files={"file": cat})
         assert (response.status_code, response.json()["type"]) == (503, "urn:chromaroute:problem:bundle-changed")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
 
@@ -109,7 +109,7 @@ def test_evicted_expert_changed_on_disk_is_503(folder: Path, cat: bytes) -> None
 def test_openvino_keeps_the_experts_of_the_bundle_that_it_has_loaded(folder: Path, cat: bytes) -> None:
     with TestClient(create_app(Settings(bundle=folder, jobs=False, expert_bytes=1, engine="openvino"))) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
-        first = client.post("/v1/colorize?category=flower", files={"file": cat})
-        (folder / "flower.safetensors").write_bytes(b"another")
+        first = client.post("/v1/colorize?category=bird", files={"file": cat})
+        (folder / "bird.safetensors").write_bytes(b"another")
         assert client.post("/v1/colorize?category=house", files={"file": cat}).status_code == 200
-        assert client.post("/v1/colorize?category=flower", files={"file": cat}).content == first.content
+        assert client.post("/v1/colorize?category=bird", files={"file": cat}).content == first.content

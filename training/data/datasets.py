@@ -1,10 +1,11 @@
 """The pictures of a recipe: selected entries of the dataset index, as packs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ class Datasets:
     @cached_property
     def frequencies(self) -> NDArray[np.float64]:
         """The share of each of `categories` among the labeled pictures that are drawn in training."""
-        entries = select(self.entries, self.data.sets, "train", self.data.limit)
+        entries = select(self.entries, self.data.sets, "train", self.data.limit, self.category)
         pictures = Counter(entry.kind for entry in entries)
         counts = np.array([pictures[kind] for kind in self.kinds])
         category_of = {entry.kind: self.category(entry) for entry in entries}
@@ -100,12 +101,12 @@ class Datasets:
     def digest(self) -> str:
         """The digest of all training pictures, including those of Tiny ImageNet."""
         sets = (*self.data.sets, *(("tiny",) if self.data.tiny_interval else ()))
-        return digest(select(self.entries, sets, "train", self.data.limit))
+        return digest(select(self.entries, sets, "train", self.data.limit, self.category))
 
     @cached_property
     def validation_digest(self) -> str:
         """The digest of all validation pictures."""
-        return digest(select(self.entries, self.data.validation_sets, "val", self.data.limit))
+        return digest(select(self.entries, self.data.validation_sets, "val", self.data.limit, self.category))
 
     def of_category(self, pack: Pack, category: str) -> Pack:
         """The pictures of one category; all pictures for *general*.
@@ -161,7 +162,7 @@ class Datasets:
         return self.index.parent / "packs"
 
     def _pack(self, sets: tuple[str, ...], split: str, categories: tuple[str, ...]) -> Pack:
-        entries = select(self.entries, sets, split, self.data.limit)
+        entries = select(self.entries, sets, split, self.data.limit, self.category)
         if reserved := sorted({entry.category for entry in entries} & UNSEEN):
             raise DataError(f"{', '.join(reserved)} are reserved for tests, but are in the split {split!r}: run `prepare` again.")
         return load_pack(entries, categories, self.data.size, self._folder, self.category, self.kinds)
@@ -172,7 +173,13 @@ def _matches(kind: str, pattern: str) -> bool:
     return fnmatchcase(kind if "/" in pattern else kind.partition("/")[2], pattern)
 
 
-def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int = 0) -> list[Entry]:
+def select(
+    entries: Sequence[Entry],
+    sets: Sequence[str],
+    split: str,
+    limit: int = 0,
+    category: Callable[[Entry], str] = attrgetter("category"),
+) -> list[Entry]:
     """The entries of these sets (all sets if none is given) and this split; at most `limit`, in turn from each category."""
     chosen = [entry for entry in entries if entry.split == split and (entry.set in sets or not sets)]
     if not 0 < limit < len(chosen):
@@ -180,6 +187,7 @@ def select(entries: Sequence[Entry], sets: Sequence[str], split: str, limit: int
     turns: Counter[str] = Counter()
     ranked = []
     for entry in chosen:
-        ranked.append((turns[entry.category], entry.category, entry.sha256, entry))
-        turns[entry.category] += 1
+        name = category(entry)
+        ranked.append((turns[name], name, entry.sha256, entry))
+        turns[name] += 1
     return [entry for *_, entry in sorted(ranked, key=lambda item: item[:3])[:limit]]

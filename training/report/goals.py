@@ -1,4 +1,4 @@
-"""The goals of the bundle `everyday` and what it reaches, as a Markdown table for the model card and the results.
+"""The goals of the bundle `everyday` and what it reaches, and its errors on old prints, as Markdown tables for the documents.
 
 The goals were set before the training, and all are listed, including those that are missed.
 """
@@ -43,6 +43,16 @@ def goals_table(reports: GoalReports) -> str:
     goals = [*_photograph_goals(reports.photographs), *_old_print_goals(reports), *_fallback_goals(reports)]
     rows = [[what, goal, measured, "yes" if reached else "**no**"] for what, goal, measured, reached in goals]
     return table(["what", "goal", "measured", "reached"], rows)
+
+
+def old_prints_table(reports: GoalReports) -> str:
+    """The ab errors, with chroma in parentheses, on the variations of all pictures with true colors, as Markdown."""
+    columns = [_variations(report) for report in (reports.photographs, reports.wide, reports.heritage)]
+    rows = []
+    for name, row in columns[0].items():
+        errors = [f"{_value(own[name].ab_error):.3f} ({_value(own[name].chroma_ratio):.2f})" for own in columns]
+        rows.append([name, *errors, f"{_value(row.top1):.1%}"])
+    return table(["variation", "photographs", "people, rooms, streets", "old color photographs", "router top-1: photographs"], rows)
 
 
 def _photograph_goals(report: Report) -> Iterator[Goal]:

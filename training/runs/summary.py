@@ -45,7 +45,7 @@ def _pictures(recipe: Recipe, datasets: Datasets, category: str | None) -> list[
     """The number of pictures of each category for training and validation, and of excluded files by reason."""
     lines = []
     for title, sets, split in (("training", recipe.data.sets, "train"), ("validation", recipe.data.validation_sets, "val")):
-        entries = select(datasets.entries, sets, split, recipe.data.limit)
+        entries = select(datasets.entries, sets, split, recipe.data.limit, datasets.category)
         counts = Counter(datasets.category(entry) for entry in entries)
         counts = counts if category in (None, GENERAL) else Counter({category: counts[category]})
         by_category = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
