@@ -4,6 +4,7 @@ import asyncio
 import os
 import struct
 import zipfile
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -98,7 +99,7 @@ def _open(file: "_LimitedReader") -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except UnicodeDecodeError:
-        file.wrong_flags = _wrong_flags(file)
+        file.wrong_flags = sorted(_wrong_flags(file))
         return zipfile.ZipFile(file)
 
 
@@ -169,7 +170,7 @@ class _LimitedReader:
     """A file that refuses to read more than `max_read` bytes at once.
 
     The directory of an archive is read in one piece, at a place and of a length that the archive claims, which could fill the
-    memory. The flag for UTF-8 is cleared in the bytes at `wrong_flags`.
+    memory. The flag for UTF-8 is cleared in the bytes at `wrong_flags`, which are in order.
     """
 
     def __init__(self, file: IO[bytes], max_read: int) -> None:
@@ -191,10 +192,10 @@ class _LimitedReader:
         content = self._file.read(size)
         if not self.wrong_flags:
             return content
+        first, end = (bisect_left(self.wrong_flags, place) for place in (position, position + len(content)))
         changed = bytearray(content)
-        for flag in self.wrong_flags:
-            if position <= flag < position + len(changed):
-                changed[flag - position] &= ~(_UTF8 >> 8)
+        for flag in self.wrong_flags[first:end]:
+            changed[flag - position] &= ~(_UTF8 >> 8)
         return bytes(changed)
 
 
