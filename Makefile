@@ -13,7 +13,7 @@
 # make checksums   write SHA256SUMS after a new bundle
 # make secrets     accept the findings of the search for secrets, after you have looked at each: tests/test_supply.py wants a reason
 # make container-check   build the image by buildah, without a container engine, and use the service as its user: as root
-# make bundle  build the bundle `everyday` again from photographs: DATA=folder (SMOKE=1 only tries it, in a minute)
+# make bundle  build the bundle `everyday` again from photographs: DATA="folder ..." (SMOKE=1 only tries it)
 #
 # TORCH=cuda installs, into a new .venv, the build of PyTorch that brings gigabytes of CUDA on Linux; the default is the CPU build.
 
@@ -145,13 +145,15 @@ BUNDLE ?= $(if $(SMOKE),$(WORK)/smoke,models/bundles/everyday)
 TRAIN := $(BIN)/chromaroute-train
 FLAGS := --data $(WORK)/manifest.csv --runs $(RUNS)$(if $(SMOKE),/smoke --smoke)
 
+SOME := --set 'categories=["cat", "face"]'
+
 # glibc gives large blocks back to the system after every step otherwise; keeping them makes a step a third faster
 bundle: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 bundle: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 bundle: $(VENV)/dev.done
 	test -n "$(DATA)" || { echo "make bundle DATA=\"folder ...\", where the folders have the photographs: see docs/training.md"; exit 1; }
-	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv $(if $(SMOKE),--limit 20)
+	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv $(if $(SMOKE),--limit 4)
 	$(TRAIN) train everyday-joint $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
-	$(TRAIN) train everyday-readouts $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
+	$(TRAIN) train everyday-readouts $(FLAGS) $(if $(DEVICE),--device $(DEVICE)) $(if $(SMOKE),$(SOME))
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
 	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 24 --out $(WORK)/report,--out docs/report)
