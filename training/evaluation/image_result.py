@@ -57,7 +57,7 @@ def evaluate_image(context: EvaluationContext, entry: Entry, rgb: np.ndarray) ->
     for name, ensemble in context.bundles.items():
         experts = _ExpertOutputs(ensemble, picture, truth)
         if not name:
-            expert_errors = {expert: experts.colorize(expert)[1]["delta_e"] for expert in ensemble.bundle.manifest.experts}
+            expert_errors = {expert: truth.delta_e00(experts.rgb(expert)) for expert in ensemble.bundle.manifest.experts}
         colorized |= _bundle_methods(name, experts, entry.category, expert_errors if not name else {})
         routes[name] = ensemble.bundle.router.route(experts.probabilities)
         probabilities[name] = ensemble.bundle.router.scores(experts.probabilities)
@@ -124,26 +124,34 @@ def _bundle_methods(
 
 
 class _ExpertOutputs:
-    """The outputs of the experts of a bundle for one picture; each expert predicts, and is scored, once."""
+    """The outputs of the experts of a bundle for one picture; each expert predicts once, and is scored at most once."""
 
     def __init__(self, ensemble: Ensemble, picture: Picture, truth: Truth) -> None:
         self.ensemble, self.picture, self.truth = ensemble, picture, truth
         self.probabilities, self._predict = ensemble.inspect(picture)
         self._ab: dict[str, Float32Array] = {}
+        self._rgb: dict[str, np.ndarray] = {}
         self._outputs: dict[str, Colorized] = {}
+
+    def rgb(self, expert: str) -> np.ndarray:
+        """The picture as one expert colorizes it, without scores, most of which are needed for a few experts only."""
+        if expert not in self._rgb:
+            self._ab[expert] = self._predict(expert)
+            self._rgb[expert] = merge_rgb(self.picture, self._ab[expert])
+        return self._rgb[expert]
 
     def colorize(self, expert: str) -> Colorized:
         """The output of one expert."""
         if expert not in self._outputs:
-            self._ab[expert] = self._predict(expert)
-            self._outputs[expert] = self._scored(self._ab[expert])
+            self._outputs[expert] = self._scored(self.rgb(expert))
         return self._outputs[expert]
 
     def blend(self, route: Route) -> Colorized:
         """The blend of all experts of a route."""
         outputs = {name: self.colorize(name) for name in self.ensemble.expert_weights(route)}
-        return next(iter(outputs.values())) if len(outputs) == 1 else self._scored(self.ensemble.blend(route, self._ab))
+        if len(outputs) == 1:
+            return next(iter(outputs.values()))
+        return self._scored(merge_rgb(self.picture, self.ensemble.blend(route, self._ab)))
 
-    def _scored(self, ab: Float32Array) -> Colorized:
-        rgb = merge_rgb(self.picture, ab)
+    def _scored(self, rgb: np.ndarray) -> Colorized:
         return rgb, scores(rgb, self.truth)

@@ -58,7 +58,7 @@ def delta_e00(picture: Floats, truth: Floats) -> Floats:
 
 def ciede2000(picture: np.ndarray, truth: np.ndarray) -> float:
     """Mean ΔE00 between two RGB pictures `(h,w,3)` of bytes."""
-    return float(delta_e00(lab(picture), lab(truth)).mean())
+    return Truth(truth).delta_e00(picture)
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class Truth:
     def lab(self) -> Floats:
         """CIELAB `(h,w,3)`."""
         return lab(self.rgb)
+
+    def delta_e00(self, picture: np.ndarray) -> float:
+        """Mean ΔE00 of RGB bytes `(h,w,3)`."""
+        return float(delta_e00(lab(picture), self.lab).mean())
 
     def contrast(self, predicted: Floats, reach: int) -> float | None:
         """The share of the true contrast across edges between colors that is predicted, `reach` pixels to either side.

@@ -20,7 +20,8 @@ from training.loop.run_folder import BEST
 from training.publishing.base import Base
 from training.publishing.cards import CardBuilder
 from training.publishing.readout_scores import ReadoutScores, score_readouts
-from training.publishing.selection import beats, select_readout
+from training.publishing.routers import CalibratedHead
+from training.publishing.selection import beats, select_fallback_readout, select_readout
 from training.runs.trained import BASE, TrainedColorizer, load_colorizer
 
 PICTURES = 200  # of a category, at most; one picture with all readouts takes a tenth of a second
@@ -35,6 +36,9 @@ class ExpertCandidate:
     scores: ReadoutScores
 
 
+Selected = tuple[ExpertCandidate, int]  # and the index of its readout
+
+
 @dataclass(frozen=True)
 class ExpertSelector:
     """Selects experts from the runs of a bundle recipe, by their scores on validation pictures."""
@@ -43,6 +47,7 @@ class ExpertSelector:
     datasets: Datasets
     runs: Path
     base: Base | None
+    head: CalibratedHead | None
     cards: CardBuilder
     device: torch.device
     console: Console
@@ -61,14 +66,21 @@ class ExpertSelector:
             BundleError: a category has no expert.
         """
         general, general_readout = self._general(), 0
+        if general is not None:
+            _, general_readout = select_readout({GENERAL: general.scores}, None, self.recipe.colorfulness_price)
+        candidates = {
+            name: found
+            for name in self.datasets.categories[:-1]
+            if name in categories and (found := self._candidates(name, general))
+        }
+        selected = self._select(candidates, general_readout)
         experts: dict[str, ExpertCard] = {}
         expert_of: dict[str, str] = {}
         if general is not None:
-            _, general_readout = select_readout({GENERAL: general.scores}, None, self.recipe.colorfulness_price)
+            general_readout = self._fallback_readout(general, general_readout, selected)
+            selected = self._select(candidates, general_readout)
             experts[GENERAL] = self._card(GENERAL, general, general_readout)
             expert_of = dict.fromkeys(categories, GENERAL)
-        own = [category for category in self.datasets.categories[:-1] if category in categories]
-        selected = {name: found for name in own if (found := self._select(name, general, general_readout)) is not None}
         if missing := sorted(set(categories) - set(expert_of) - set(selected)):
             raise BundleError(
                 f"there is no expert for {', '.join(missing)}: set `experts` in the recipe to their runs, or `general`."
@@ -85,24 +97,56 @@ class ExpertSelector:
             return self._candidate(GENERAL, self._load(self.recipe.general), self.val)
         return self._candidate(GENERAL, self.base.general(self.recipe.working_size), self.val) if self.base is not None else None
 
-    def _select(self, category: str, general: ExpertCandidate | None, general_readout: int) -> tuple[ExpertCandidate, int] | None:
-        """The candidate for a category and the index of its readout; None for no candidate."""
-        pictures, reference = self.datasets.of_category(self.val, category), None
+    def _candidates(self, category: str, general: ExpertCandidate | None) -> dict[str, ExpertCandidate]:
+        """The networks that could serve a category, by file, scored on its pictures; none if there is no run."""
+        pictures = self.datasets.of_category(self.val, category)
         candidates: dict[str, ExpertCandidate] = {}
         if general is not None and not self.recipe.keep_all:
             scores = general.scores.of_pictures(torch.from_numpy(self.val.labels == pictures.labels[0]))
             candidates[GENERAL] = replace(general, scores=scores)
-            reference = float(scores.errors.mean(dim=1)[general_readout])
         run = f"{self.recipe.experts}/{category}"
         if self.recipe.experts and (self.runs / run / BEST).is_file():
             own = self._candidate(category, self._load(run), pictures)
             if not candidates or beats(own.scores.lowest_errors, candidates[GENERAL].scores.lowest_errors, self.recipe.margin):
                 candidates[category] = own
-        if not candidates:
-            return None
-        by_file = {file: candidate.scores for file, candidate in candidates.items()}
-        file, readout = select_readout(by_file, reference, self.recipe.colorfulness_price)
-        return candidates[file], readout
+        return candidates
+
+    def _select(self, candidates: dict[str, dict[str, ExpertCandidate]], general_readout: int) -> dict[str, Selected]:
+        """The candidate for each category, and the index of its readout."""
+        selected = {}
+        for category, own in candidates.items():
+            reference = float(own[GENERAL].scores.errors.mean(dim=1)[general_readout]) if GENERAL in own else None
+            scores = {file: candidate.scores for file, candidate in own.items()}
+            file, readout = select_readout(scores, reference, self.recipe.colorfulness_price)
+            selected[category] = own[file], readout
+        return selected
+
+    def _fallback_readout(self, general: ExpertCandidate, readout: int, selected: dict[str, tuple[ExpertCandidate, int]]) -> int:
+        """The readout of the general expert with which it is no worse than the selected experts on the pictures that fall back.
+
+        It is the given one if nothing falls back, or if the router is not the head of the base.
+        """
+        if self.head is None or self.recipe.keep_all:
+            return readout
+        likeliest, fell_back = self.head.routes(self.val)
+        errors = torch.full((len(self.val),), float("nan"))
+        for index, category in enumerate(self.datasets.categories[:-1]):
+            chosen = fell_back & (likeliest == index)
+            if category in selected and chosen.any():
+                candidate, own_readout = selected[category]
+                pictures = self.val.pick(np.flatnonzero(chosen.numpy()))
+                scores = (
+                    general.scores.of_pictures(chosen)
+                    if candidate.file == GENERAL
+                    else self._candidate(category, candidate.trained, pictures).scores
+                )
+                errors[chosen] = scores.errors[own_readout]
+        compared = ~errors.isnan()
+        if not compared.any():
+            return readout
+        return select_fallback_readout(
+            general.scores.of_pictures(compared), float(errors[compared].mean()), self.recipe.colorfulness_price
+        )
 
     def _candidate(self, file: str, trained: TrainedColorizer, pack: Pack) -> ExpertCandidate:
         """A network, scored on pictures at its working size."""
@@ -121,7 +165,7 @@ class ExpertSelector:
     def _print_colorfulness(
         self,
         count: int,
-        selected: dict[str, tuple[ExpertCandidate, int]],
+        selected: dict[str, Selected],
         general: ExpertCandidate | None,
         general_readout: int,
     ) -> None:

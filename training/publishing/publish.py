@@ -40,13 +40,14 @@ def publish(recipe: BundleRecipe, index: Path, runs: Path, folder: Path, console
         base.check_categories(datasets.categories)
     cards = CardBuilder(recipe.license, base, recipe.working_size)
     categories = [name for name in datasets.categories if name != GENERAL or base is not None or recipe.general]
+    head = None
     if isinstance(recipe.router, ImageNetRouter):
         router, mapped = imagenet_router(recipe.router, cards)
         categories = list(dict.fromkeys((*mapped, *categories, recipe.router.fallback)))
     else:
         assert base is not None
-        router = head_router(recipe.router, base, datasets, cards, console)
-    experts, expert_of = ExpertSelector(recipe, datasets, runs, base, cards, torch_device, console).select(categories)
+        router, head = head_router(recipe.router, base, datasets, cards, console)
+    experts, expert_of = ExpertSelector(recipe, datasets, runs, base, head, cards, torch_device, console).select(categories)
     cards.drop_unused(router, experts)
     manifest = Manifest(
         name=recipe.name, description=recipe.description, license=recipe.license, sources=recipe.sources,

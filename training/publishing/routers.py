@@ -1,10 +1,12 @@
 """The router of a bundle: the calibrated head of the base, or an ImageNet network of torchvision with a label map."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.classifiers import HeadClassifier
@@ -13,6 +15,7 @@ from models.manifest import RouterCard, TrunkCard
 from training.config.bundle_recipe import HeadRouter, ImageNetRouter
 from training.data.batches import plain_batches
 from training.data.datasets import GENERAL, Datasets
+from training.data.packs import Pack
 from training.networks.imagenet import imagenet_weights
 from training.networks.state_dicts import select_prefix
 from training.publishing.base import Base
@@ -20,7 +23,25 @@ from training.publishing.calibration import choose_temperature, choose_threshold
 from training.publishing.cards import IMAGENET_LICENSE, CardBuilder
 
 
-def head_router(options: HeadRouter, base: Base, datasets: Datasets, cards: CardBuilder, console: Console) -> RouterCard:
+@dataclass(frozen=True)
+class CalibratedHead:
+    """The head of a base with the temperature and the threshold of a bundle."""
+
+    base: Base
+    head: HeadClassifier
+    threshold: float
+    size: int
+
+    def routes(self, pack: Pack) -> tuple[Tensor, Tensor]:
+        """The index of the most probable category of each picture, and whether the picture falls back, both `(n,)`."""
+        probabilities = (_logits(self.base, self.head, pack, self.size)[0] / self.head.temperature).softmax(dim=1)
+        confidence, likeliest = probabilities[:, :-1].max(dim=1)
+        return likeliest, (confidence < self.threshold) | (confidence < probabilities[:, -1])
+
+
+def head_router(
+    options: HeadRouter, base: Base, datasets: Datasets, cards: CardBuilder, console: Console
+) -> tuple[RouterCard, CalibratedHead]:
     """The head of the base, with a temperature and a threshold chosen on validation pictures.
 
     Categories that are frequent in training are not preferred by as much (logit adjustment after training, Menon et al. 2021,
@@ -33,18 +54,25 @@ def head_router(options: HeadRouter, base: Base, datasets: Datasets, cards: Card
         prior = torch.from_numpy(np.log(datasets.frequencies[:-1].clip(1e-6))).float()
         tensors["dense.bias"] = tensors["dense.bias"] - options.prior_weight * F.pad(prior, (0, 1)).to(tensors["dense.bias"].device)
     head.load_state_dict(tensors)
-    val = datasets.val.labeled()
-    batches = (batch.to(device) for batch in plain_batches(val, 32, cards.working_size, base.normalize_tones))
-    logits, labels = router_logits(base.trunk, head, batches)
-    temperature = choose_temperature(logits, labels)
+    logits, labels = _logits(base, head, datasets.val.labeled(), cards.working_size)
+    head.temperature = temperature = choose_temperature(logits, labels)
     probabilities = (logits / temperature).softmax(dim=1)
     threshold = choose_threshold(probabilities, labels, options.risk)
     top1 = float((probabilities.argmax(dim=1) == labels).float().mean())
     console.print(f"router: top-1 {top1:.1%}, temperature {temperature}, threshold {threshold}")
-    return cards.card(
+    card = cards.card(
         RouterCard, "router", tensors, base.data, family="head",
         arguments={"categories": base.categories[:-1], "temperature": temperature},
         trunk=base.name, threshold=threshold, fallback=GENERAL, scores={"validation_top1": top1},
+    )  # fmt: skip
+    return card, CalibratedHead(base, head, threshold, cards.working_size)
+
+
+def _logits(base: Base, head: HeadClassifier, pack: Pack, size: int) -> tuple[Tensor, Tensor]:
+    """Logits `(n, categories + 1)` and labels `(n,)` of the pictures of a pack."""
+    device = next(base.trunk.parameters()).device
+    return router_logits(
+        base.trunk, head, (batch.to(device) for batch in plain_batches(pack, 32, size, base.normalize_tones))
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Selects the expert and the readout of a category by their scores.
 
 Colorfulness increases the error: little in some categories (beach), much in others (dress). A unit of colorfulness is therefore
-worth the same ΔE94 in every category, which gives the lowest total error for a given total colorfulness. In addition, each category
-keeps a share of its gain over the general expert (`KEPT_GAIN`), because routing should reduce the error.
+worth the same ΔE94 in every category, which gives the lowest total error for a given total colorfulness. In addition, color may not
+be bought by an error that routing should avoid: a category keeps a share of its gain over the general expert (`KEPT_GAIN`), and the
+general expert is not worse, on pictures that fall back to it, than the experts that the fallback avoids.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from training.publishing.readout_scores import ReadoutScores
 
-KEPT_GAIN = 0.4  # share of the gain of a category over the general expert that is not exchanged for colorfulness
+KEPT_GAIN = 0.05  # share of the gain of a category over the general expert that is not exchanged for colorfulness
 
 
 def select_readout(candidates: Mapping[str, ReadoutScores], reference: float | None, price: float) -> tuple[str, int]:
@@ -27,6 +28,19 @@ def select_readout(candidates: Mapping[str, ReadoutScores], reference: float | N
     costs = {name: cheapest for name, scores in candidates.items() if (cheapest := scores.cheapest(price, max_error)) is not None}
     name = min(costs, key=lambda name: costs[name][0])
     return name, costs[name][1]
+
+
+def select_fallback_readout(scores: ReadoutScores, reference: float, price: float) -> int:
+    """The index of the readout of the general expert, by its scores on pictures that fall back.
+
+    Args:
+        scores: of the general expert on these pictures.
+        reference: mean error on them of the experts of their most probable categories, which must not be exceeded; if all readouts
+            exceed it, the one with the lowest error is chosen.
+        price: ΔE94 for a unit of colorfulness.
+    """
+    found = scores.cheapest(price, reference)
+    return int(scores.errors.mean(dim=1).argmin()) if found is None else found[1]
 
 
 def beats(errors: Tensor, reference: Tensor, margin: float = 1.0) -> bool:

@@ -99,6 +99,8 @@ def _old_print_goals(reports: GoalReports) -> Iterator[Goal]:
     yield _frame_goal("photographs", photographs[BORDERED])
     wide, heritage = _variations(reports.wide), _variations(reports.heritage)
     yield _error_goal("people, rooms and streets", wide[PLAIN], 0.70, 0.65)
+    what = "ΔE00, routed minus the general expert: people, rooms and streets"
+    yield what, "below 0", *_below(reports.wide.difference("routed", "general"))
     yield _error_goal("old color photographs", heritage[PLAIN], 0.72, 0.6)
     yield _error_goal("old color photographs, faded", heritage["faded"], 0.78, 0.6)
     yield _error_goal("old color photographs, with a border", heritage[BORDERED], 0.78, 0.6)
@@ -127,6 +129,10 @@ def _fallback_goals(reports: GoalReports) -> Iterator[Goal]:
         f"{row.confident_wrong:.0%}", row.confident_wrong <= 0.08,
     )  # fmt: skip
     yield (
+        "ΔE00, fallback minus forced category, photographs that fell back", "not above 0",
+        *_not_above(reports.photographs.difference("general", "forced", "fell_back")),
+    )  # fmt: skip
+    yield (
         "ΔE00, fallback minus forced category, `general` photographs", "below 0",
         *_below(reports.photographs.difference("general", "forced", "no_category")),
     )  # fmt: skip
@@ -147,3 +153,7 @@ def _value(estimate: Estimate) -> float:
 
 def _below(estimate: Estimate) -> tuple[str, bool]:
     return difference(estimate), estimate.sign == -1
+
+
+def _not_above(estimate: Estimate) -> tuple[str, bool]:
+    return difference(estimate), estimate.sign != 1
