@@ -121,7 +121,7 @@ class ExpertSelector:
             selected[category] = own[file], readout
         return selected
 
-    def _fallback_readout(self, general: ExpertCandidate, readout: int, selected: dict[str, tuple[ExpertCandidate, int]]) -> int:
+    def _fallback_readout(self, general: ExpertCandidate, readout: int, selected: dict[str, Selected]) -> int:
         """The readout of the general expert with which it is no worse than the selected experts on the pictures that fall back.
 
         It is the given one if nothing falls back, or if the router is not the head of the base.

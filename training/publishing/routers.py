@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from models.classifiers import HeadClassifier
 from models.imagenet import imagenet_categories
 from models.manifest import RouterCard, TrunkCard
+from models.router import Router
 from training.config.bundle_recipe import HeadRouter, ImageNetRouter
 from training.data.batches import plain_batches
 from training.data.datasets import GENERAL, Datasets
@@ -35,8 +36,9 @@ class CalibratedHead:
     def routes(self, pack: Pack) -> tuple[Tensor, Tensor]:
         """The index of the most probable category of each picture, and whether the picture falls back, both `(n,)`."""
         probabilities = (_logits(self.base, self.head, pack, self.size)[0] / self.head.temperature).softmax(dim=1)
-        confidence, likeliest = probabilities[:, :-1].max(dim=1)
-        return likeliest, (confidence < self.threshold) | (confidence < probabilities[:, -1])
+        router = Router(self.base.categories[:-1], GENERAL, self.threshold)
+        fell_back = [router.route(row).fell_back for row in probabilities.numpy()]
+        return probabilities[:, :-1].argmax(dim=1), torch.tensor(fell_back)
 
 
 def head_router(
@@ -46,6 +48,9 @@ def head_router(
 
     Categories that are frequent in training are not preferred by as much (logit adjustment after training, Menon et al. 2021,
     section 4.1). What differs: a share of the logarithm, and not for *general*, which is no category.
+
+    Returns:
+        The card of the router, and the head as it is published.
     """
     device = next(base.trunk.parameters()).device
     head = HeadClassifier(base.trunk.channels, base.categories[:-1]).eval().to(device)
