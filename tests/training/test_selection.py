@@ -48,9 +48,7 @@ def test_a_category_keeps_part_of_its_gain_over_the_general_expert() -> None:
 def test_the_fallback_is_no_worse_than_the_expert_that_it_avoids() -> None:
     general = readout_scores((6.8, 20.0), (7.1, 28.0), (8.0, 44.0))
     assert select_fallback_readout(general, reference=9.0, price=1.0) == 2
-    assert (
-        select_fallback_readout(general, reference=7.5, price=1.0) == 1
-    )  # 8.0 is more colorful, and worse than the likeliest expert
+    assert select_fallback_readout(general, reference=7.5, price=1.0) == 1  # 8.0 is more colorful, and worse than the reference
     assert select_fallback_readout(general, reference=7.5, price=0.0) == 0
     assert select_fallback_readout(general, reference=5.0, price=1.0) == 0  # none is good enough: the one with the lowest error
 

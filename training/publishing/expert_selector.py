@@ -134,12 +134,11 @@ class ExpertSelector:
             chosen = fell_back & (likeliest == index)
             if category in selected and chosen.any():
                 candidate, own_readout = selected[category]
-                pictures = self.val.pick(np.flatnonzero(chosen.numpy()))
-                scores = (
-                    general.scores.of_pictures(chosen)
-                    if candidate.file == GENERAL
-                    else self._candidate(category, candidate.trained, pictures).scores
-                )
+                if candidate.file == GENERAL:
+                    scores = general.scores.of_pictures(chosen)
+                else:
+                    pictures = self.val.pick(np.flatnonzero(chosen.numpy()))
+                    scores = self._candidate(category, candidate.trained, pictures).scores
                 errors[chosen] = scores.errors[own_readout]
         compared = ~errors.isnan()
         if not compared.any():
