@@ -154,6 +154,7 @@ bundle: $(VENV)/dev.done
 	test -n "$(DATA)" || { echo "make bundle DATA=\"folder ...\", where the folders have the photographs: see docs/training.md"; exit 1; }
 	$(TRAIN) prepare $(DATA) --out $(WORK)/manifest.csv $(if $(SMOKE),--limit 4)
 	$(TRAIN) train everyday-joint $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
+	$(TRAIN) train everyday-base $(FLAGS) $(if $(DEVICE),--device $(DEVICE))
 	$(TRAIN) train everyday-readouts $(FLAGS) $(if $(DEVICE),--device $(DEVICE)) $(if $(SMOKE),$(SOME))
 	$(TRAIN) publish bundle-everyday $(FLAGS) --out $(BUNDLE)
 	$(TRAIN) evaluate $(BUNDLE) --data $(WORK)/manifest.csv --set-name photos --split test $(if $(SMOKE),--limit 24 --out $(WORK)/report,--out docs/report)

@@ -111,7 +111,7 @@ def test_models_are_made_once_unless_they_are_damaged(
     load_ensemble(families, options(copy))
     assert made == []
     (models,) = copy.iterdir()
-    weights = models / "trunk-everyday-joint.bin"
+    weights = models / "trunk-everyday-base.bin"
     content = bytearray(weights.read_bytes())
     content[1000] ^= 1
     weights.unlink()

@@ -14,7 +14,7 @@ from training.config.section import RecipeError
 from training.loop.checkpoints import load_state, save_state
 from training.loop.run_folder import BEST, read_metrics
 from training.runs.train import train_recipe
-from training.tasks.expert import freeze_others
+from training.tasks.partial import freeze_others
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +77,22 @@ def test_untrained_stages_cannot_be_frozen(manifest: Path, tmp_path: Path) -> No
         list(train_recipe(recipe, manifest, tmp_path))
 
 
+def test_joint_run_retrains_only_the_named_parts(manifest: Path, everyday_runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(everyday_runs / "everyday-trunk", tmp_path / "everyday-trunk")
+    parts = ("task.init_from=everyday-trunk", 'task.parts=["head.dense"]')
+    (outcome,) = train_recipe(load_recipe("everyday-trunk", (*SETS, *parts, "name=head"), smoke=True), manifest, tmp_path)
+    assert not outcome.problem
+    before, after = (load_state(tmp_path / name / BEST)[0] for name in ("everyday-trunk", "head"))
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.dense.weight", "head.dense.bias"}
+    assert all(row["color_loss"] == 0 and row["class_loss"] > 0 for row in read_metrics(tmp_path / "head"))
+
+
+def test_parts_of_an_untrained_network_are_refused(manifest: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("everyday-trunk", (*SETS, 'task.parts=["head.dense"]'), smoke=True)
+    with pytest.raises(RecipeError, match="task.parts is head.dense, and the other parts are untrained: set task.init_from"):
+        list(train_recipe(recipe, manifest, tmp_path))
+
+
 def test_joint_run_cannot_continue_from_an_expert(manifest: Path, everyday_runs: Path, tmp_path: Path) -> None:
     shutil.copytree(everyday_runs / "everyday-experts" / "cat", tmp_path / "everyday-trunk")
     with pytest.raises(RecipeError, match="everyday-trunk is not a run of the task `joint`"):
@@ -102,5 +118,5 @@ def test_all_of_a_decoder_is_trained_without_names() -> None:
 
 @pytest.mark.parametrize("part", ["up5", "up4.", "log", ""])
 def test_unknown_parts_of_a_decoder_are_refused(part: str) -> None:
-    with pytest.raises(RecipeError, match=f"task.parts has '{part}', and the decoder consists of deepest, whole, up16"):
+    with pytest.raises(RecipeError, match=f"task.parts has '{part}', and the network consists of deepest, whole, up16"):
         freeze_others(VggExpert(VggTrunk("compact")), ("logits", part))

@@ -39,6 +39,10 @@ class JointOptions(TaskOptions):
     widths: tuple[int, int, int] = Field(WIDTHS, description="of the decoder of the general expert, at strides 16, 8 and 4")
     heads: int = Field(0, ge=0, description="of the self-attention of the general expert at stride 16; 0 for none")
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
+    parts: tuple[str, ...] = Field(
+        (),
+        description="modules and parameters that are trained, such as `head.dense`; the others stay those of init_from; all if empty",
+    )
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     kind_weight: float = Field(
         0.25, ge=0, description="of the cross-entropy over the kinds that categories and Tiny ImageNet consist of"

@@ -22,7 +22,7 @@ from training.loop.run_folder import BEST
 from training.networks.state_dicts import select_prefix
 from training.runs.trained import BASE, TrainedColorizer
 
-EVERYDAY_RECIPE = "everyday-joint"  # by which the base of the embedded bundle was trained
+EVERYDAY_RECIPE = "everyday-base"  # by which the base of the embedded bundle was trained
 
 
 @dataclass(frozen=True)

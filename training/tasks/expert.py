@@ -3,12 +3,11 @@
 Most of a batch is of the category; the rest is of all categories, which regularizes against misrouted pictures.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.colorizers.vgg_expert import VggExpert
@@ -26,6 +25,7 @@ from training.networks.discriminator import PatchDiscriminator
 from training.networks.state_dicts import select_prefix
 from training.tasks.adversarial_loss import AdversarialLoss
 from training.tasks.base import SingleNetworkTask, TaskContext
+from training.tasks.partial import freeze_others
 
 ADVERSARIAL_PICTURES = 24  # of a batch, because the discriminator reads all positions, of which the other losses use a quarter
 AB_SCALE = 60  # divides ab for the discriminator
@@ -99,30 +99,6 @@ class ExpertTask(SingleNetworkTask[ExpertOptions]):
 
     def meta(self) -> dict[str, Any]:
         return {"family": "vgg_expert", "arguments": self.decoder, "category": self.context.category}
-
-
-def freeze_others(network: nn.Module, parts: Sequence[str]) -> nn.ModuleList:
-    """Freeze the parameters outside the modules and parameters of these names; nothing if there are none.
-
-    Returns:
-        The modules that are left without parameters to train: their batch norm keeps its running statistics in evaluation mode.
-
-    Raises:
-        RecipeError: the network has no part of a name.
-    """
-    names = dict(network.named_parameters())
-    for part in parts:
-        if not any(_is_within(name, part) for name in names):
-            known = ", ".join(name for name, _ in network.named_children())
-            raise RecipeError(f"task.parts has {part!r}, and the decoder consists of {known}: give these, or parts of them.")
-    for name, parameter in names.items():
-        parameter.requires_grad_(not parts or any(_is_within(name, part) for part in parts))
-    modules = (module for module in network.modules() if any(True for _ in module.parameters()))
-    return nn.ModuleList(module for module in modules if not any(parameter.requires_grad for parameter in module.parameters()))
-
-
-def _is_within(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
 
 
 def initial_decoder(recipe: Recipe, category: str, runs: Path) -> Path | None:

@@ -24,6 +24,7 @@ from training.loop.train_state import TrainState
 from training.losses import expert_loss, rebalancing_weights
 from training.metrics.classification import ClassificationMetrics
 from training.tasks.base import ColorizationTask, TaskContext, build_network
+from training.tasks.partial import freeze_others
 
 
 class JointNetwork(nn.Module):
@@ -55,7 +56,11 @@ class JointTask(ColorizationTask[JointOptions]):
             _load_initial_weights(context.earlier_checkpoint, self.network)
         elif options.frozen_stages:
             raise RecipeError(f"task.frozen_stages is {options.frozen_stages}, and these stages are untrained: set task.init_from.")
-        self.frozen = self.network.trunk.stages(options.frozen_stages).requires_grad_(False)
+        elif options.parts:
+            raise RecipeError(f"task.parts is {', '.join(options.parts)}, and the other parts are untrained: set task.init_from.")
+        others = freeze_others(self.network, options.parts)
+        self.frozen = nn.ModuleList((others, self.network.trunk.stages(options.frozen_stages).requires_grad_(False)))
+        self.trains_color = any(parameter.requires_grad for parameter in self.network.expert.parameters())
         self.recipe.schedule.check_sizes(STRIDE)
         self.train_state = TrainState(self.network, self.recipe.schedule, self.group)
         self.weights = rebalancing_weights(self.network.expert.bins, self.train_pack, options.rebalance).to(self.group.device)
@@ -74,7 +79,9 @@ class JointTask(ColorizationTask[JointOptions]):
         options, network = self.options, self.network
         with self.train_state.autocast:
             taps = network.trunk(batch.L.contiguous(memory_format=torch.channels_last))
-            color_loss = expert_loss(network.expert, taps, batch.L, batch.ab, self.weights, options.readout)
+            color_loss = batch.L.new_zeros(())
+            if self.trains_color:
+                color_loss = expert_loss(network.expert, taps, batch.L, batch.ab, self.weights, options.readout)
             class_loss = self._class_loss(network.head.logits(taps), batch.labels)
             kind_loss = self._class_loss(network.kind_head.logits(taps), batch.kinds)
         self.train_state.update(
