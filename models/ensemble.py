@@ -85,7 +85,7 @@ class Ensemble:
         return follow_hints(picture, predicted, hints)
 
     def predict_variants(self, picture: Picture, options: RouteOptions, count: int) -> list[tuple[Float32Array, Decision]]:
-        """As `predict`, for each of up to `count` of the most probable categories that have different experts.
+        """As `predict`, for each of up to `count` of the most probable categories whose experts give different colors.
 
         All share one pass of each trunk. The first is what `predict` returns.
 
@@ -126,10 +126,10 @@ class Ensemble:
         features = self._cache(inputs)
         with watch.stage("route"):
             route = self._route(features, options)
-            routes = {tuple(self.expert_weights(route)): route}
+            routes = {tuple(manifest.experts[name].identity for name in self.expert_weights(route)): route}
             for category, _ in route.top:
                 other = self.bundle.router.route(features.probabilities(), category, options.threshold)
-                routes.setdefault((manifest.categories[category],), other)
+                routes.setdefault((manifest.experts[manifest.categories[category]].identity,), other)
         predicted = []
         for chosen in list(routes.values())[:count]:
             with watch.stage("predict"):

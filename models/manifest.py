@@ -55,6 +55,11 @@ class ExpertCard(InputCard):
     category: str
     shares: str | None = None
 
+    @property
+    def identity(self) -> str:
+        """What its colors depend on: equal for experts of different names that give a picture the same colors."""
+        return self.model_dump_json(exclude={"file", "bytes", "data", "license", "scores", "category"})
+
 
 class RouterCard(Card):
     """The classifier (`family` is `head` or `imagenet`), its threshold and the fallback."""

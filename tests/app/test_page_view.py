@@ -154,7 +154,9 @@ def test_variants_show_different_pictures_and_select_category(page: Page, scans:
     open_picture(page, scans / "flower.jpg")
     buttons = page.locator("#variants button")
     expect(buttons).to_have_count(3)
-    assert buttons.all_inner_texts() == page.locator("#candidates button").all_inner_texts()[:3]
+    names, candidates = buttons.all_inner_texts(), page.locator("#candidates button").all_inner_texts()
+    assert names[0] == candidates[0]
+    assert names == [name for name in candidates if name in names]  # others have the colors of a more probable one
     assert len({page.locator("#variants img").nth(index).evaluate(PIXELS) for index in range(3)}) == 3
     expect(buttons.nth(0)).to_have_attribute("aria-pressed", "true")
     name = buttons.nth(1).inner_text().rpartition(" ")[0]

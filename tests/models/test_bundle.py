@@ -142,17 +142,30 @@ def test_expert_cache_evicts_and_reloads_experts(copy: Path, photographs: dict[s
     assert isinstance(cache, ExpertCache)
     assert len(cache.loaded) == 2 < len(cache)
     picture = decode_picture(photographs["flower"])
-    for category in ("bird", "city", "house", "bird"):
+    first, second, third, *_ = (name for name, card in unlimited.manifest.experts.items() if card.shares)
+    for category in (first, second, third, first):
         expected, _ = TorchEnsemble(unlimited).predict(picture, Options(category=category))
         actual, _ = TorchEnsemble(limited).predict(picture, Options(category=category))
         assert np.array_equal(actual, expected)
         assert cache.loaded[-1] == unlimited.manifest.categories[category]
         assert len(cache.loaded) <= 2
-    assert "house" in cache.loaded
-    assert "city" not in cache.loaded
-    (copy / "city.safetensors").write_bytes(b"other")
-    with pytest.raises(CheckpointError, match="expert city"):
-        cache["city"]
+    assert third in cache.loaded
+    assert second not in cache.loaded
+    (copy / unlimited.manifest.experts[second].file).write_bytes(b"other")
+    with pytest.raises(CheckpointError, match=f"expert {second}"):
+        cache[second]
+
+
+def test_variants_leave_out_experts_with_the_colors_of_a_more_probable_one(copy: Path, photographs: dict[str, Image.Image]) -> None:
+    picture, options = decode_picture(photographs["cat"]), Options(threshold=0.0)
+    first, second, third, *_ = (candidate.category for candidate in TorchEnsemble(load_bundle(copy)).route(picture, options).top)
+
+    def repeat(manifest: dict[str, Any]) -> None:
+        manifest["experts"][second] = {**manifest["experts"][first], "category": second}
+
+    rewrite(copy, repeat)
+    variants = TorchEnsemble(load_bundle(copy)).predict_variants(picture, options, 2)
+    assert [decision.category for _, decision in variants] == [first, third]
 
 
 def decode_picture(image: Image.Image) -> Picture:

@@ -41,7 +41,7 @@ class JointOptions(TaskOptions):
     frozen_stages: int = Field(0, ge=0, le=5, description="number of stages of the trunk, from the first, that are not trained")
     parts: tuple[str, ...] = Field(
         (),
-        description="modules and parameters that are trained, such as `head.dense`; the others stay those of init_from; all if empty",
+        description="modules and parameters that are trained, such as `head.dense`; others stay those of init_from; all if empty",
     )
     classification_weight: float = Field(0.5, ge=0, description="of the cross-entropy over categories")
     kind_weight: float = Field(
