@@ -36,9 +36,7 @@ class VariantOptions(RouteOptions):
 
     saturation: float = Options.model_fields["saturation"]  # type: ignore[assignment]
     page: int | None = Options.model_fields["page"]  # type: ignore[assignment]
-    count: int = Field(
-        3, ge=1, le=TOP, description="variants, if so many of the most probable categories have experts of different colors"
-    )
+    count: int = Field(3, ge=1, le=TOP, description="variants, if so many of the most probable categories give different colors")
     long_side: int = Field(640, ge=64, le=2048, description="of the variants in pixels, if the picture is larger")
 
 
